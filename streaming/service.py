@@ -1,0 +1,82 @@
+"""What the WebRTC and HTTP side asks of the rest. ``realtime`` implements these Protocols; tests here use small fakes.
+
+The server owns connections; a session owns one user's pictures and settings. Neither knows the other's classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from streaming.frame import Frame
+
+#: Call it to stop listening. Calling it twice is harmless.
+Unsubscribe = Callable[[], None]
+Json = dict[str, Any]
+
+
+class LiveSession(Protocol):
+    """One user: pictures in, painted pictures out, settings. Methods are called on the event loop unless said otherwise."""
+
+    @property
+    def name(self) -> str: ...
+
+    def push(self, frame: Frame) -> None:
+        """Offer a camera picture; the newest wins, an older one that still waits is dropped. Any thread."""
+
+    def subscribe(self, deliver: Callable[[Frame], None]) -> Unsubscribe:
+        """``deliver(painted)`` is called on the event loop for each painted frame. It must not block. Counts as a viewer."""
+
+    def listen(self, tell: Callable[[Json], None]) -> Unsubscribe:
+        """``tell(event)`` is called on the event loop for each event.
+
+        Events: ``{"type": "visible", "id", "seq"}``, ``{"type": "stats", ...the status row}`` twice a second, and
+        ``{"type": "ended", "reason"}``.
+        """
+
+    def settings(self) -> Json:
+        """The settings in force, as JSON values."""
+
+    def change(self, patch: object) -> Json:
+        """Apply a subset of the settings, answer ``{"id": int, "settings": {...}}``.
+
+        Raises ``streaming.errors.BadRequest`` with one clear sentence, and then changes nothing.
+        """
+
+    def status(self) -> Json:
+        """A row of ``GET /api/sessions``.
+
+        ``{name, state, fps_in, fps_out, frames_in, frames_out, frames_dropped, latency_ms: {p50, p95}, model_ms,
+        viewers, settings}``.
+        """
+
+
+class SessionHub(Protocol):
+    """All sessions of this process. Methods are called on the event loop."""
+
+    def ready(self) -> str | None:
+        """None once a session can be admitted, otherwise a sentence that says what is being waited for."""
+
+    def about(self) -> Json:
+        """What runs: ``{model, backend, device, size: [height, width], controls, styles, defaults}``.
+
+        ``styles`` is a list of ``{name, prompt}``, ``defaults`` the settings a new session starts from.
+        """
+
+    def open(self, name: str | None) -> LiveSession:
+        """A new session. Raises NameTaken (409), NoFreePlace (503) or BadRequest (a name that can't be one)."""
+
+    def get(self, name: str) -> LiveSession:
+        """Raises NoSuchSession."""
+
+    def sessions(self) -> Sequence[LiveSession]: ...
+
+    def close(self, name: str, *, reason: str) -> None:
+        """End a session and tell its listeners why. Closing one that is gone does nothing."""
+
+    def metrics(self) -> tuple[bytes, str]:
+        """The Prometheus page and its content type."""
+
+
+#: Settings as they arrive in JSON: any subset of the names that ``LiveSession.settings`` gives.
+SettingsPatch = Mapping[str, Any]
