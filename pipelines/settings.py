@@ -19,8 +19,8 @@ Control = Literal["canny"]
 class Settings:
     """One immutable snapshot of the choices behind a picture.
 
-    ``prompt``: at most 500 characters. ``seed``: 0..2³²-1, picks the starting noise, the same for every frame, so that a
-    still picture stays still. ``conditioning_scale``: 0..2, how strongly the ControlNet holds the picture to its
+    ``prompt``: at most 500 characters. ``seed``: 0..2³²-1, picks the starting noise, the same for every frame, so that
+    a still picture stays still. ``conditioning_scale``: 0..2, how strongly the ControlNet holds the picture to its
     condition map. ``canny_low`` and ``canny_high``: 0..1000, cv2.Canny's hysteresis thresholds, low ≤ high.
     """
 
