@@ -20,7 +20,7 @@ from typing import Any
 from pipelines.errors import CheckpointError
 
 #: Schedulers whose last step lands on exact x̂₀ (their last sigma is 0).
-_LANDS_ON_ZERO = {"EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler"}
+_LANDS_ON_ZERO = {"DPMSolverMultistepScheduler"}
 #: DEIS stops at t = 0 of the schedule, where a little noise is left: that is what SDXS's authors run.
 _LANDS_ON_FIRST_TIMESTEP = {"DEISMultistepScheduler"}
 

@@ -77,12 +77,17 @@ def controlnet() -> ControlNetModel:
 
 
 def vae() -> AutoencoderTiny:
-    return AutoencoderTiny(
+    tiny = AutoencoderTiny(
         encoder_block_out_channels=(16,) * 4,
         decoder_block_out_channels=(16,) * 4,
         num_encoder_blocks=(1, 1, 1, 1),
         num_decoder_blocks=(1, 1, 1, 1),
     )
+    # Random weights answer near 0, which is black and would be clipped: spread the pictures over [0, 1].
+    last = tiny.decoder.layers[-1]
+    torch.nn.init.normal_(last.weight, std=0.4)
+    torch.nn.init.constant_(last.bias, 0.5)
+    return tiny
 
 
 def scheduler(**changes: Any) -> DEISMultistepScheduler:
