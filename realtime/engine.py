@@ -1,0 +1,128 @@
+"""Engine: keeps a device busy. Upload N+1 | compute N | download N−1 on three streams, over two slots."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from realtime.slot import Slot
+from realtime.streams import Streams, streams_for
+
+SLOTS = 2
+
+
+class Painter(Protocol):
+    """What the engine asks of a pipeline; ``pipelines.SDXSPipeline`` is one. All calls come from one thread."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of its pictures."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def prepare(self, settings: Any) -> object:
+        """Fill the caches (prompt, noise) that a picture with these settings needs."""
+
+    def paint_uint8(self, maps: torch.Tensor, settings: Sequence[Any]) -> torch.Tensor:
+        """uint8 B×H×W condition maps on the device to uint8 B×H×W×3 pictures there."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Painted:
+    """What one forward gave: uint8 H×W×3 pictures in the order of the batch, and the model's ms for all of them."""
+
+    pictures: list[NDArray[np.uint8]]
+    model_ms: float
+
+
+class Engine:
+    """Paints batches of up to ``max_batch`` condition maps. All methods are called from the one inference thread.
+
+    ``begin`` and ``finish`` take turns: at most two batches are in flight, finished in the order they began.
+    """
+
+    def __init__(self, painter: Painter, *, max_batch: int = 1, streams: Streams | None = None) -> None:
+        self.painter = painter
+        self.max_batch = max_batch
+        self._streams = streams or streams_for(painter.device)
+        self._slots = [
+            Slot(capacity=max_batch, size=painter.size, device=painter.device, streams=self._streams)
+            for _ in range(SLOTS)
+        ]
+        self._turn = 0
+        self._prepared = self._streams.event()
+
+    @property
+    def depth(self) -> int:
+        """How many batches are worth having in flight on this device (1 or 2)."""
+        return self._streams.depth
+
+    @torch.inference_mode()
+    def prepare(self, settings: Any) -> None:
+        """Let the pipeline fill its caches, on the stream that will read them. Raises what the pipeline raises."""
+        self._streams.compute.submit(lambda: self.painter.prepare(settings), done=self._prepared)
+
+    @torch.inference_mode()
+    def begin(self, conditions: Sequence[NDArray[np.uint8]], settings: Sequence[Any]) -> Slot:
+        """Enqueue uint8 H×W maps, white on black, with one Settings each; doesn't wait for the device.
+
+        Raises ValueError for a batch of a wrong length, RuntimeError while both slots are in flight, and what the
+        pipeline raises; then nothing of this batch is left in flight.
+        """
+        slot, count = self._slots[self._turn], len(conditions)
+        if not 0 < count <= self.max_batch or len(settings) != count:
+            raise ValueError(f"{count} maps with {len(settings)} settings don't make a batch of 1 to {self.max_batch}.")
+        if slot.count:
+            raise RuntimeError("Both slots are in flight; finish the older batch first.")
+        slot.fill(conditions)
+        try:
+            self._enqueue(slot, count, settings)
+        except BaseException:
+            self._drain(slot)
+            raise
+        slot.count = count
+        self._turn = (self._turn + 1) % SLOTS
+        return slot
+
+    def finish(self, slot: Slot) -> Painted:
+        """Wait for this slot's pictures alone, copy them out and free the slot. Raises what the device reports."""
+        try:
+            slot.downloaded.synchronize()
+            return Painted(pictures=slot.pictures(), model_ms=slot.started.elapsed_time(slot.computed))
+        finally:
+            slot.count = 0
+
+    def warm_up(self, settings: Any) -> None:
+        """Paint a blank map at every batch size, so that no first user pays for lazy initialisation."""
+        self.prepare(settings)
+        blank = np.zeros(self.painter.size, np.uint8)
+        for count in range(1, self.max_batch + 1):
+            self.finish(self.begin([blank] * count, [settings] * count))
+
+    def _enqueue(self, slot: Slot, count: int, settings: Sequence[Any]) -> None:
+        def upload() -> None:
+            slot.device_in[:count].copy_(slot.host_in[:count], non_blocking=True)
+
+        def compute() -> None:
+            slot.started.record()
+            # The copy keeps the pipeline's own tensor on the stream that made it; the download reads the slot's.
+            slot.device_out[:count].copy_(self.painter.paint_uint8(slot.device_in[:count], settings))
+
+        def download() -> None:
+            slot.host_out[:count].copy_(slot.device_out[:count], non_blocking=True)
+
+        self._streams.upload.submit(upload, done=slot.uploaded)
+        self._streams.compute.submit(compute, done=slot.computed, after=slot.uploaded)
+        self._streams.download.submit(download, done=slot.downloaded, after=slot.computed)
+
+    def _drain(self, slot: Slot) -> None:
+        """After a failed begin: what still reads or writes the slot's buffers ends before they are used again."""
+        self._streams.compute.submit(lambda: None, done=slot.computed, after=slot.uploaded)
+        self._streams.download.submit(lambda: None, done=slot.downloaded, after=slot.computed)
+        slot.downloaded.synchronize()

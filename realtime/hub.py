@@ -1,0 +1,134 @@
+"""Hub: all sessions of this process, around one model that is loaded while the page is served already."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from realtime.engine import Engine
+from realtime.metrics import Metrics
+from realtime.model import Model
+from realtime.names import check_name, fresh_name
+from realtime.prepare import Preparer, make_pool
+from realtime.scheduler import Scheduler
+from realtime.session import CopyStamp, Session, Workshop
+from streaming.errors import NameTaken, NoFreePlace, NoSuchSession
+from streaming.service import Json
+
+
+class Hub:
+    """A ``streaming.service.SessionHub``. Methods are called on the event loop; so is the constructor."""
+
+    def __init__(
+        self, load: Callable[[], Model], *, max_sessions: int = 4, copy_stamp: CopyStamp | None = None
+    ) -> None:
+        self._load = load
+        self._max_sessions = max_sessions
+        self._copy_stamp = copy_stamp
+        self._sessions: dict[str, Session] = {}
+        self._model: Model | None = None
+        self._stopping = False
+        self._loop = asyncio.get_running_loop()
+        self._pool = make_pool()
+        self._metrics = Metrics()
+        self._metrics.watch(
+            sessions=lambda: len(self._sessions),
+            viewers=lambda: sum(session.viewers for session in self._sessions.values()),
+            ready=lambda: self.ready() is None,
+        )
+        self._scheduler = Scheduler(self._load_engine, observer=self._metrics)
+
+    # The life of the server.
+
+    def start(self) -> None:
+        """Begin to load the model, on the inference thread."""
+        self._scheduler.start()
+
+    async def wait_ready(self) -> None:
+        """Until a session can be admitted. Raises what loading the model raised."""
+        await asyncio.shield(asyncio.wrap_future(self._scheduler.loaded))
+
+    async def aclose(self) -> bool:
+        """End all sessions and threads. False when the model didn't stop within seconds. May be called twice."""
+        self.close_all(reason="The server is stopping.")
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        return await asyncio.to_thread(self._scheduler.close)
+
+    def close_all(self, *, reason: str) -> None:
+        """End all sessions and admit no more."""
+        self._stopping = True
+        for name in list(self._sessions):
+            self.close(name, reason=reason)
+
+    # SessionHub.
+
+    def ready(self) -> str | None:
+        """None once a session can be admitted, otherwise a sentence that says what is being waited for."""
+        if self._stopping:
+            return "The server is stopping."
+        if not self._scheduler.loaded.done():
+            return "The model is still being loaded; this takes some seconds, try again."
+        error = self._scheduler.loaded.exception()
+        return None if error is None else f"The model could not be loaded: {error}"
+
+    def about(self) -> Json:
+        """What runs. Raises NoFreePlace until the model is there."""
+        return self._ready_model().about
+
+    def open(self, name: str | None = None) -> Session:
+        """A new session. Raises NameTaken, NoFreePlace or BadRequest."""
+        model = self._ready_model()
+        name = fresh_name() if name is None else check_name(name)
+        if name in self._sessions:
+            raise NameTaken(f"A session named {name!r} is live already; choose another name or stop that one.")
+        if len(self._sessions) >= self._max_sessions:
+            raise NoFreePlace(f"All {self._max_sessions} places are taken; try again when somebody has left.")
+        session = Session(name, settings=model.defaults, workshop=self._workshop(model), on_end=self._forget)
+        self._sessions[name] = session
+        return session
+
+    def get(self, name: str) -> Session:
+        """Raises NoSuchSession."""
+        try:
+            return self._sessions[name]
+        except KeyError:
+            raise NoSuchSession("There is no session of that name; it may have ended.") from None
+
+    def sessions(self) -> Sequence[Session]:
+        return list(self._sessions.values())
+
+    def close(self, name: str, *, reason: str) -> None:
+        """End a session and tell its listeners why. Closing one that is gone does nothing."""
+        session = self._sessions.get(name)
+        if session:
+            session.close(reason)
+
+    def metrics(self) -> tuple[bytes, str]:
+        """The Prometheus page and its content type."""
+        return self._metrics.page()
+
+    # Inside.
+
+    def _load_engine(self) -> Engine:
+        self._model = self._load()
+        return self._model.engine()
+
+    def _ready_model(self) -> Model:
+        waiting_for = self.ready()
+        if waiting_for or self._model is None:
+            raise NoFreePlace(waiting_for or "The model is still being loaded.")
+        return self._model
+
+    def _workshop(self, model: Model) -> Workshop:
+        return Workshop(
+            loop=self._loop,
+            scheduler=self._scheduler,
+            preparer=Preparer(size=model.painter.size, conditioner=model.conditioner),
+            pool=self._pool,
+            metrics=self._metrics,
+            controls=model.controls,
+            copy_stamp=self._copy_stamp,
+        )
+
+    def _forget(self, session: Session) -> None:
+        self._sessions.pop(session.name, None)

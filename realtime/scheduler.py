@@ -1,0 +1,207 @@
+"""Scheduler: one inference thread per device, which makes batches of the newest prepared frames of all sessions."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.engine import Engine, Painted
+from realtime.prepare import Prepared
+from realtime.slot import Slot
+
+log = logging.getLogger(__name__)
+
+#: So many failed forwards in a row end a session.
+MAX_FAILURES = 5
+
+
+class Lane(Protocol):
+    """A session as the scheduler sees it. Called on the inference thread; must return soon."""
+
+    @property
+    def name(self) -> str: ...
+
+    def painted(self, prepared: Prepared, picture: NDArray[np.uint8], model_ms: float) -> None:
+        """One of its frames came back as uint8 H×W×3."""
+
+    def failed(self, error: Exception, *, final: bool) -> None:
+        """One of its frames was lost to an error; ``final`` when the scheduler has given the session up."""
+
+
+class Observer(Protocol):
+    """Whoever counts what the model does. Called on the inference thread."""
+
+    def forward(self, *, batch: int, model_ms: float) -> None: ...
+    def failure(self) -> None: ...
+
+
+@dataclasses.dataclass(kw_only=True, slots=True, eq=False)
+class _Place:
+    """What the scheduler keeps of a lane: its newest frame and how it has fared."""
+
+    lane: Lane
+    waiting: Prepared | None = None
+    failures: int = 0
+    ready_for: object = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Flight:
+    slot: Slot
+    places: list[_Place]
+    frames: list[Prepared]
+
+
+class Scheduler:
+    """Owns the inference thread: the model is loaded, warmed, prepared and run there and nowhere else.
+
+    A lane has one place, so a frame that waits is displaced by a newer one. Batches start from the lane that was served
+    longest ago and take others of the same control and size along; what doesn't fit keeps its turn. A forward that
+    raises costs its frames only: its lanes run alone until each has shown whether it is the cause.
+    """
+
+    def __init__(self, load: Callable[[], Engine], *, observer: Observer | None = None) -> None:
+        self._load = load
+        self._observer = observer
+        self._changed = threading.Condition()
+        self._places: OrderedDict[Lane, _Place] = OrderedDict()  # least recently served first
+        self._stopping = False
+        self._flights: deque[_Flight] = deque()
+        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
+        #: The engine, once it is loaded and warm; or what its loading raised.
+        self.loaded: Future[Engine] = Future()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self, timeout: float = 5.0) -> bool:
+        """Stop after the batch in flight. False when that takes over ``timeout`` seconds. May be called twice."""
+        with self._changed:
+            self._stopping = True
+            self._places.clear()
+            self._changed.notify_all()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def add(self, lane: Lane) -> None:
+        with self._changed:
+            self._places[lane] = _Place(lane=lane)
+
+    def remove(self, lane: Lane) -> bool:
+        """Forget a lane. True when a frame of it was waiting; one in flight still comes back. May be called twice."""
+        with self._changed:
+            place = self._places.pop(lane, None)
+            return place is not None and place.waiting is not None
+
+    def offer(self, lane: Lane, prepared: Prepared) -> bool:
+        """Leave a lane's newest frame. True when one was lost by it: the one that waited or, of no known lane, this."""
+        with self._changed:
+            place = self._places.get(lane)
+            if place is None:
+                return True
+            lost = place.waiting is not None
+            place.waiting = prepared
+            self._changed.notify()
+            return lost
+
+    def _run(self) -> None:
+        if not self.loaded.set_running_or_notify_cancel():
+            return
+        try:
+            engine = self._load()
+        except BaseException as error:  # whatever it was, the main thread has to say it
+            self.loaded.set_exception(error)
+            return
+        self.loaded.set_result(engine)
+        while not self._stopping:
+            self._step(engine)
+        while self._flights:
+            self._finish(engine)
+
+    def _step(self, engine: Engine) -> None:
+        batch = self._next_batch(engine.max_batch, wait=not self._flights)
+        if batch:
+            self._begin(engine, batch)
+        if self._flights and (not batch or len(self._flights) >= engine.depth):
+            self._finish(engine)
+
+    def _next_batch(self, max_batch: int, *, wait: bool) -> list[tuple[_Place, Prepared]]:
+        with self._changed:
+            if wait:
+                self._changed.wait_for(lambda: self._stopping or any(p.waiting for p in self._places.values()))
+            batch: list[tuple[_Place, Prepared]] = []
+            for place in self._places.values():
+                if place.waiting and self._fits(place, batch):
+                    batch.append((place, place.waiting))
+                if len(batch) == max_batch or (batch and batch[0][0].failures):
+                    break
+            for place, _ in batch:
+                place.waiting = None
+                self._places.move_to_end(place.lane)
+            return batch
+
+    @staticmethod
+    def _fits(place: _Place, batch: list[tuple[_Place, Prepared]]) -> bool:
+        """A batch has one control and one size; who failed last time goes alone, so that nobody fails with them."""
+        if not batch:
+            return True
+        return not place.failures and place.waiting is not None and place.waiting.kind == batch[0][1].kind
+
+    def _begin(self, engine: Engine, batch: list[tuple[_Place, Prepared]]) -> None:
+        batch = [(place, frame) for place, frame in batch if self._prepare(engine, place, frame)]
+        if not batch:
+            return
+        places, frames = [place for place, _ in batch], [frame for _, frame in batch]
+        try:
+            slot = engine.begin([frame.condition for frame in frames], [frame.settings for frame in frames])
+        except Exception as error:
+            self._fail(places, error)
+        else:
+            self._flights.append(_Flight(slot=slot, places=places, frames=frames))
+
+    def _prepare(self, engine: Engine, place: _Place, frame: Prepared) -> bool:
+        if place.ready_for is frame.settings:
+            return True
+        try:
+            engine.prepare(frame.settings)
+        except Exception as error:
+            self._fail([place], error)
+            return False
+        place.ready_for = frame.settings
+        return True
+
+    def _finish(self, engine: Engine) -> None:
+        flight = self._flights.popleft()
+        try:
+            painted = engine.finish(flight.slot)
+        except Exception as error:
+            self._fail(flight.places, error)
+        else:
+            self._deliver(flight, painted)
+
+    def _deliver(self, flight: _Flight, painted: Painted) -> None:
+        if self._observer:
+            self._observer.forward(batch=len(flight.frames), model_ms=painted.model_ms)
+        for place, frame, picture in zip(flight.places, flight.frames, painted.pictures, strict=True):
+            place.failures = 0
+            place.lane.painted(frame, picture, painted.model_ms)
+
+    def _fail(self, places: list[_Place], error: Exception) -> None:
+        log.error("A forward for %s failed.", ", ".join(place.lane.name for place in places), exc_info=error)
+        if self._observer:
+            self._observer.failure()
+        for place in places:
+            place.failures += 1
+            final = place.failures >= MAX_FAILURES
+            if final:
+                self.remove(place.lane)
+            place.lane.failed(error, final=final)

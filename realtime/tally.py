@@ -1,0 +1,71 @@
+"""Tally: what one session counts and measures. Any thread."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from realtime.clock import PercentileWindow, RateMeter, milliseconds_since
+from realtime.metrics import Metrics
+
+
+class Tally:
+    """Frames in, out and dropped, rates, latency and model time of one session, passed on to the server's metrics.
+
+    Once nothing is in flight, ``frames_in == frames_out + frames_dropped``.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._in = self._out = self._dropped = 0
+        self._rate_in, self._rate_out = RateMeter(), RateMeter()
+        self._latency, self._model = PercentileWindow(), PercentileWindow()
+
+    def arrived(self) -> None:
+        with self._lock:
+            self._in += 1
+        self._rate_in.tick()
+        self._metrics.arrived()
+
+    def dropped(self, lost: bool = True) -> None:
+        """Count one lost frame if there was one."""
+        if lost:
+            with self._lock:
+                self._dropped += 1
+            self._metrics.dropped()
+
+    def delivered(self, *, captured_ns: int, model_ms: float) -> None:
+        latency_ms = milliseconds_since(captured_ns)
+        with self._lock:
+            self._out += 1
+        self._rate_out.tick()
+        self._latency.add(latency_ms)
+        self._model.add(model_ms)
+        self._metrics.delivered(latency_ms=latency_ms)
+
+    def failure(self) -> None:
+        self._metrics.failure()
+
+    @property
+    def frames_in(self) -> int:
+        return self._in
+
+    def row(self) -> dict[str, Any]:
+        """The measured part of a row of ``GET /api/sessions``; a duration is None while there is none to tell."""
+        with self._lock:
+            counts = {"frames_in": self._in, "frames_out": self._out, "frames_dropped": self._dropped}
+        return {
+            "fps_in": round(self._rate_in.rate(), 1),
+            "fps_out": round(self._rate_out.rate(), 1),
+            **counts,
+            "latency_ms": {
+                "p50": _tenths(self._latency.percentile(50)),
+                "p95": _tenths(self._latency.percentile(95)),
+            },
+            "model_ms": _tenths(self._model.percentile(50)),
+        }
+
+
+def _tenths(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)

@@ -1,0 +1,157 @@
+"""A model, a camera and a viewer of the true shapes whose pictures carry numbers, so that a wrong one is seen."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipelines.condition import ConditionMap
+from pipelines.presets import Control, Preset, Style
+from pipelines.settings import Settings
+from realtime.model import Model, wrap
+from streaming.frame import Frame
+
+SIZE = (8, 16)
+
+
+def numbered(number: int, *, size: tuple[int, int] = SIZE, seq: int | None = None) -> Frame:
+    """A camera picture that is ``number`` all over."""
+    image = np.full((*size, 3), number % 256, np.uint8)
+    return Frame(image=image, seq=number if seq is None else seq, pts=3000 * number)
+
+
+class FlatConditioner:
+    """Its map is the picture's first channel, so the number survives."""
+
+    kind = "canny"
+    polarity = "white on black"
+
+    def __call__(self, image: NDArray[np.uint8], settings: Settings) -> ConditionMap:
+        return ConditionMap(map=np.ascontiguousarray(image[:, :, 0]), kind=self.kind)
+
+
+class NumberPainter:
+    """A pipeline whose pictures are (the map's value, the settings' seed, scale × 100), after ``seconds`` of work.
+
+    ``spoil`` may raise for a batch. Every batch's seeds are kept in ``batches``.
+    """
+
+    name = "numbers"
+    backend_name = "fake"
+
+    def __init__(
+        self,
+        *,
+        seconds: float = 0.0,
+        size: tuple[int, int] = SIZE,
+        spoil: Callable[[Sequence[Settings]], None] = lambda settings: None,
+    ) -> None:
+        self.size = size
+        self.device = torch.device("cpu")
+        self.preset = Preset(
+            name=self.name,
+            size=size,
+            controls=(Control(kind="canny"),),
+            styles=(Style(name="Ink", prompt="ink"),),
+            defaults=Settings(prompt="ink"),
+        )
+        self.seconds = seconds
+        self.spoil = spoil
+        self.batches: list[list[int]] = []
+        self.prepared: list[Settings] = []
+        self.threads: set[str] = set()
+
+    def prepare(self, settings: Settings) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.prepared.append(settings)
+
+    def paint_uint8(self, maps: torch.Tensor, settings: Sequence[Settings]) -> torch.Tensor:
+        self.threads.add(threading.current_thread().name)
+        self.batches.append([each.seed for each in settings])
+        self.spoil(settings)
+        time.sleep(self.seconds)  # the model's work
+        columns = [
+            maps,
+            torch.tensor([each.seed % 256 for each in settings]).view(-1, 1, 1).expand_as(maps),
+            torch.tensor([round(each.conditioning_scale * 100) for each in settings]).view(-1, 1, 1).expand_as(maps),
+        ]
+        return torch.stack([column.to(torch.uint8) for column in columns], dim=-1)
+
+
+def model_of(painter: Any) -> Model:
+    return wrap(painter, FlatConditioner())
+
+
+class Viewer:
+    """Subscriber and listener of one session."""
+
+    def __init__(self, session: Any) -> None:
+        self.frames: list[Frame] = []
+        self.ages_ms: list[float] = []
+        self.events: list[dict[str, Any]] = []
+        self._changed = asyncio.Event()
+        self.leave = session.subscribe(self._deliver)
+        self.stop_listening = session.listen(self._tell)
+
+    def _deliver(self, frame: Frame) -> None:
+        self.frames.append(frame)
+        self.ages_ms.append((time.monotonic_ns() - frame.captured_ns) / 1e6)
+        self._changed.set()
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        self.events.append(event)
+        self._changed.set()
+
+    def of_type(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["type"] == kind]
+
+    async def until(self, met: Callable[[Viewer], object], *, timeout: float = 10.0) -> None:
+        """Wait for a frame or event that makes ``met`` true."""
+        deadline = time.monotonic() + timeout
+        while not met(self):
+            self._changed.clear()
+            await asyncio.wait_for(self._changed.wait(), deadline - time.monotonic())
+
+
+async def until(met: Callable[[], object], *, timeout: float = 10.0) -> None:
+    """Poll for something that has no event."""
+    deadline = time.monotonic() + timeout
+    while not met():
+        if time.monotonic() > deadline:
+            raise AssertionError("It didn't happen in time.")
+        await asyncio.sleep(0.005)
+
+
+class Camera:
+    """Pushes numbered pictures to a session at a steady rate from a thread of its own."""
+
+    def __init__(self, session: Any, *, fps: float = 30.0, size: tuple[int, int] = SIZE) -> None:
+        self._session = session
+        self._period = 1 / fps
+        self._size = size
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="fake camera", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        number = 0
+        while not self._stop.wait(self._period):
+            self._session.push(numbered(number, size=self._size))
+            number += 1
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def __enter__(self) -> Camera:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

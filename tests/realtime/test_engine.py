@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from pipelines.settings import Settings
+from realtime.engine import Engine
+from realtime.streams import NullStreams
+from tests.realtime.fakes import SIZE, NumberPainter
+
+
+class LateEvent:
+    """Like CUDA's: a wait is for the newest record that had been asked for when the wait was."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.at = 0.0
+
+    def arm(self) -> threading.Event:
+        self.gate = threading.Event()
+        return self.gate
+
+    def record(self) -> None:
+        self.at = time.perf_counter()
+
+    def synchronize(self) -> None:
+        assert self.gate.wait(20), "the host waits for something that never comes"
+
+    def elapsed_time(self, end_event: LateEvent) -> float:
+        return (end_event.at - self.at) * 1e3
+
+
+class LateStream:
+    """A device queue on a thread of its own that dawdles at random before each piece of work."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._work: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Callable[[], object], *, done: LateEvent, after: LateEvent | None = None) -> None:
+        before, gate, delay = after.gate if after else None, done.arm(), self._rng.random() * 0.003
+
+        def run() -> None:
+            if before:
+                before.wait(20)
+            time.sleep(delay)  # the device's work
+            work()
+            done.record()
+            gate.set()
+
+        self._work.put(run)
+
+    def close(self) -> None:
+        self._work.put(None)
+        self._thread.join(20)
+
+    def _run(self) -> None:
+        while (run := self._work.get()) is not None:
+            run()
+
+
+class LateStreams:
+    depth = 2
+
+    def __init__(self, seed: int) -> None:
+        rng = random.Random(seed)
+        self.upload, self.compute, self.download = LateStream(rng), LateStream(rng), LateStream(rng)
+
+    def event(self) -> LateEvent:
+        return LateEvent()
+
+
+@pytest.fixture(params=[1, 2, 3])
+def late(request: pytest.FixtureRequest) -> Iterator[LateStreams]:
+    streams = LateStreams(request.param)
+    yield streams
+    for stream in (streams.upload, streams.compute, streams.download):
+        stream.close()
+
+
+def _map(number: int) -> np.ndarray:
+    return np.full(SIZE, number % 256, np.uint8)
+
+
+def _check(pictures: list[np.ndarray], numbers: list[int]) -> None:
+    assert len(pictures) == len(numbers)
+    for picture, number in zip(pictures, numbers, strict=True):
+        assert np.unique(picture[..., 0]).tolist() == [number % 256], "torn or stale"
+        assert np.unique(picture[..., 1]).tolist() == [(number * 7) % 256], "another picture's settings"
+
+
+def test_no_picture_is_torn_or_stale_whatever_the_device_s_pace(late: LateStreams) -> None:
+    engine = Engine(NumberPainter(), max_batch=3, streams=late)
+    rng = random.Random(0)
+    kept: list[tuple[list[np.ndarray], list[int]]] = []
+    waiting = None
+    number = 0
+    for _ in range(150):
+        numbers = list(range(number, number := number + rng.randint(1, 3)))
+        maps = [_map(each) for each in numbers]
+        slot = engine.begin(maps, [Settings(seed=each * 7) for each in numbers])
+        for each in maps:
+            each[:] = 255  # the caller's arrays are its own again as soon as begin returns
+        if waiting:
+            kept.append((engine.finish(waiting[0]).pictures, waiting[1]))
+        waiting = (slot, numbers)
+    assert waiting
+    kept.append((engine.finish(waiting[0]).pictures, waiting[1]))
+    for pictures, numbers in kept:  # at the very end: pictures given out stay what they were
+        _check(pictures, numbers)
+
+
+def test_begin_does_not_wait_for_the_device(late: LateStreams) -> None:
+    gate = threading.Event()
+    engine = Engine(NumberPainter(spoil=lambda _: gate.wait(20) and None), streams=late)
+    first = engine.begin([_map(1)], [Settings(seed=7)])
+    second = engine.begin([_map(2)], [Settings(seed=14)])
+    gate.set()
+    _check(engine.finish(first).pictures, [1])
+    _check(engine.finish(second).pictures, [2])
+
+
+def test_the_null_streams_give_the_same() -> None:
+    engine = Engine(NumberPainter(), max_batch=2, streams=NullStreams())
+    for number in range(20):
+        slot = engine.begin(
+            [_map(number), _map(number + 1)], [Settings(seed=number * 7), Settings(seed=number * 7 + 7)]
+        )
+        _check(engine.finish(slot).pictures, [number, number + 1])
+
+
+def test_the_model_s_time_is_measured() -> None:
+    engine = Engine(NumberPainter(seconds=0.02))
+    model_ms = engine.finish(engine.begin([_map(1)], [Settings()])).model_ms
+    assert 20 <= model_ms < 2000
+
+
+def test_a_third_batch_is_refused_while_both_slots_are_in_flight() -> None:
+    engine = Engine(NumberPainter())
+    slots = [engine.begin([_map(1)], [Settings()]) for _ in range(2)]
+    with pytest.raises(RuntimeError, match="finish the older"):
+        engine.begin([_map(1)], [Settings()])
+    engine.finish(slots[0])
+    assert engine.begin([_map(1)], [Settings()]) is slots[0]
+
+
+@pytest.mark.parametrize(("maps", "settings"), [(0, 0), (3, 3), (2, 1)])
+def test_a_batch_of_a_wrong_length_is_refused(maps: int, settings: int) -> None:
+    engine = Engine(NumberPainter(), max_batch=2)
+    with pytest.raises(ValueError, match="batch of 1 to 2"):
+        engine.begin([_map(1)] * maps, [Settings()] * settings)
+
+
+def test_a_model_that_raises_leaves_both_slots_usable() -> None:
+    def spoil(settings: object) -> None:
+        if broken:
+            raise RuntimeError("out of order")
+
+    engine = Engine(NumberPainter(spoil=spoil))
+    broken = True
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="out of order"):
+            engine.begin([_map(1)], [Settings()])
+    broken = False
+    for number in (2, 3, 4):
+        _check(engine.finish(engine.begin([_map(number)], [Settings(seed=number * 7)])).pictures, [number])
+
+
+def test_warm_up_paints_every_batch_size() -> None:
+    painter = NumberPainter()
+    Engine(painter, max_batch=3).warm_up(Settings(seed=5))
+    assert painter.batches == [[5], [5, 5], [5, 5, 5]]
+    assert [each.seed for each in painter.prepared] == [5]

@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipelines.settings import Settings
+from realtime.engine import Engine
+from realtime.prepare import Prepared
+from realtime.scheduler import MAX_FAILURES, Scheduler
+from tests.realtime.fakes import SIZE, NumberPainter, numbered
+
+
+class Recorder:
+    """A lane that keeps what it gets."""
+
+    def __init__(self, seed: int, *, size: tuple[int, int] = SIZE) -> None:
+        self.name = f"lane-{seed}"
+        self.settings = Settings(seed=seed)
+        self.size = size
+        self.painted_seqs: list[int] = []
+        self.pictures: list[NDArray[np.uint8]] = []
+        self.errors: list[tuple[str, bool]] = []
+        self.changed = threading.Condition()
+
+    def frame(self, number: int) -> Prepared:
+        frame = numbered(number, size=self.size)
+        return Prepared(frame=frame, image=frame.image, condition=frame.image[..., 0], settings=self.settings)
+
+    def painted(self, prepared: Prepared, picture: NDArray[np.uint8], model_ms: float) -> None:
+        with self.changed:
+            self.painted_seqs.append(prepared.frame.seq)
+            self.pictures.append(picture)
+            self.changed.notify_all()
+
+    def failed(self, error: Exception, *, final: bool) -> None:
+        with self.changed:
+            self.errors.append((str(error), final))
+            self.changed.notify_all()
+
+    def wait(self, met: Callable[[], bool]) -> None:
+        with self.changed:
+            assert self.changed.wait_for(met, 20), f"{self.name} waited in vain"
+
+
+class Gate:
+    """Holds the inference thread inside the model until it is opened."""
+
+    def __init__(self) -> None:
+        self.entered, self._open = threading.Event(), threading.Event()
+
+    def __call__(self, settings: object) -> None:
+        self.entered.set()
+        assert self._open.wait(20)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Scheduler]]:
+    running: list[Scheduler] = []
+
+    def make(painter: NumberPainter, *, max_batch: int = 1) -> Scheduler:
+        scheduler = Scheduler(lambda: Engine(painter, max_batch=max_batch))
+        scheduler.start()
+        scheduler.loaded.result(20)
+        running.append(scheduler)
+        return scheduler
+
+    yield make
+    for scheduler in running:
+        assert scheduler.close()
+
+
+def test_one_thread_owns_every_model_call(start: Callable[..., Scheduler]) -> None:
+    painter = NumberPainter()
+    scheduler, lane = start(painter), Recorder(1)
+    scheduler.add(lane)
+    scheduler.offer(lane, lane.frame(0))
+    lane.wait(lambda: lane.painted_seqs == [0])
+    assert painter.threads == {"inference"}
+
+
+def test_a_frame_that_waits_is_displaced_by_a_newer_one(start: Callable[..., Scheduler]) -> None:
+    gate = Gate()
+    scheduler, lane = start(NumberPainter(spoil=gate)), Recorder(1)
+    scheduler.add(lane)
+    assert not scheduler.offer(lane, lane.frame(0))
+    assert gate.entered.wait(20)
+    assert [scheduler.offer(lane, lane.frame(number)) for number in (1, 2, 3)] == [False, True, True]
+    gate.open()
+    lane.wait(lambda: lane.painted_seqs == [0, 3])
+    assert [int(picture[0, 0, 0]) for picture in lane.pictures] == [0, 3]
+
+
+def test_a_batch_takes_the_newest_frame_of_every_session(start: Callable[..., Scheduler]) -> None:
+    gate = Gate()
+    painter = NumberPainter(spoil=gate)
+    scheduler, lanes = start(painter, max_batch=4), [Recorder(seed) for seed in range(1, 4)]
+    for lane in lanes:
+        scheduler.add(lane)
+    scheduler.offer(lanes[0], lanes[0].frame(0))
+    assert gate.entered.wait(20)
+    for lane in lanes:
+        scheduler.offer(lane, lane.frame(10 + lane.settings.seed))
+    gate.open()
+    for lane in lanes:
+        lane.wait(lambda lane=lane: 10 + lane.settings.seed in lane.painted_seqs)
+        assert lane.pictures[-1][0, 0].tolist() == [10 + lane.settings.seed, lane.settings.seed, 100]
+    assert painter.batches[0] == [1]
+    assert sorted(painter.batches[1]) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("max_batch", [1, 2, 3])
+def test_every_session_gets_its_turn_when_there_are_more_than_fit(
+    start: Callable[..., Scheduler], max_batch: int
+) -> None:
+    """All five always have a frame waiting, and no one gets a turn more than anybody else."""
+    lanes = [Recorder(seed) for seed in range(1, 6)]
+    turns = dict.fromkeys(range(1, 6), 0)
+
+    def refill(settings: object) -> None:
+        for lane in lanes:
+            scheduler.offer(lane, lane.frame(0))
+
+    painter = NumberPainter(spoil=refill)
+    scheduler = start(painter, max_batch=max_batch)
+    for lane in lanes:
+        scheduler.add(lane)
+    refill(None)
+    for lane in lanes:
+        lane.wait(lambda lane=lane: len(lane.painted_seqs) >= 40)
+    for batch in painter.batches[1:]:  # the first was made before all were there
+        for seed in batch:
+            turns[seed] += 1
+        assert max(turns.values()) - min(turns.values()) <= 2
+
+
+def test_sessions_of_another_size_take_the_next_turn(start: Callable[..., Scheduler]) -> None:
+    gate = Gate()
+    painter = NumberPainter(spoil=gate)
+    scheduler = start(painter, max_batch=4)
+    square, small = [Recorder(1), Recorder(2)], [Recorder(3, size=(1, 16)), Recorder(4, size=(1, 16))]
+    everybody = [square[0], small[0], square[1], small[1]]
+    for lane in everybody:
+        scheduler.add(lane)
+    scheduler.offer(square[0], square[0].frame(0))
+    assert gate.entered.wait(20)
+    for lane in everybody:
+        scheduler.offer(lane, lane.frame(1))
+    gate.open()
+    for lane in everybody:
+        lane.wait(lambda lane=lane: 1 in lane.painted_seqs)
+    assert [sorted(batch) for batch in painter.batches] == [[1], [3, 4], [1, 2]]
+
+
+def test_a_failed_forward_costs_its_frames_only(start: Callable[..., Scheduler]) -> None:
+    failures = iter([True])
+
+    def once(settings: object) -> None:
+        if next(failures, False):
+            raise RuntimeError("out of order")
+
+    scheduler, lane = start(NumberPainter(spoil=once)), Recorder(1)
+    scheduler.add(lane)
+    scheduler.offer(lane, lane.frame(0))
+    lane.wait(lambda: lane.errors == [("out of order", False)])
+    scheduler.offer(lane, lane.frame(1))
+    lane.wait(lambda: lane.painted_seqs == [1])
+
+
+def test_only_the_session_that_always_fails_is_given_up(start: Callable[..., Scheduler]) -> None:
+    """They share every batch at first, so the innocent ones fail along until it is found out who it was."""
+    lanes = [Recorder(seed) for seed in (1, 2, 3)]
+
+    def spoil(settings: list[Settings]) -> None:
+        for lane in lanes:
+            scheduler.offer(lane, lane.frame(9))
+        if any(each.seed == 2 for each in settings):
+            raise RuntimeError("seed 2")
+
+    painter = NumberPainter(spoil=spoil)
+    scheduler = start(painter, max_batch=3)
+    for lane in lanes:
+        scheduler.add(lane)
+        scheduler.offer(lane, lane.frame(9))
+    lanes[1].wait(lambda: len(lanes[1].errors) == MAX_FAILURES)
+    assert [final for _, final in lanes[1].errors] == [False] * (MAX_FAILURES - 1) + [True]
+    for lane in (lanes[0], lanes[2]):
+        lane.wait(lambda lane=lane: len(lane.painted_seqs) > 20)
+        assert len(lane.errors) <= 1
+    assert scheduler.offer(lanes[1], lanes[1].frame(9)), "a session given up is unknown"
+    assert [1, 3] in [sorted(batch) for batch in painter.batches[-4:]], "the others share their batches again"
+
+
+def test_settings_are_prepared_once_before_their_first_frame(start: Callable[..., Scheduler]) -> None:
+    painter = NumberPainter()
+    scheduler, lane = start(painter), Recorder(1)
+    scheduler.add(lane)
+    for number, seed in enumerate([1, 1, 2, 2]):
+        if lane.settings.seed != seed:
+            lane.settings = Settings(seed=seed)
+        scheduler.offer(lane, lane.frame(number))
+        lane.wait(lambda number=number: lane.painted_seqs[-1:] == [number])
+    assert [each.seed for each in painter.prepared] == [1, 2]
+
+
+def test_settings_that_cannot_be_prepared_fail_their_own_session_only(start: Callable[..., Scheduler]) -> None:
+    class Choosy(NumberPainter):
+        def prepare(self, settings: Settings) -> None:
+            if settings.seed == 1:
+                raise RuntimeError("no such words")
+
+    scheduler, lanes = start(Choosy(), max_batch=2), [Recorder(1), Recorder(2)]
+    for lane in lanes:
+        scheduler.add(lane)
+        scheduler.offer(lane, lane.frame(0))
+    lanes[0].wait(lambda: lanes[0].errors == [("no such words", False)])
+    lanes[1].wait(lambda: lanes[1].painted_seqs == [0])
+
+
+def test_what_loading_raises_is_kept_for_the_main_thread() -> None:
+    def load() -> Engine:
+        raise RuntimeError("no weights")
+
+    scheduler = Scheduler(load)
+    scheduler.start()
+    assert "no weights" in str(scheduler.loaded.exception(20))
+    assert scheduler.close()
+    assert scheduler.close()
+
+
+def test_close_during_a_long_forward_gives_up_in_time() -> None:
+    gate = Gate()
+    scheduler, lane = Scheduler(lambda: Engine(NumberPainter(spoil=gate))), Recorder(1)
+    scheduler.start()
+    scheduler.loaded.result(20)
+    scheduler.add(lane)
+    scheduler.offer(lane, lane.frame(0))
+    assert gate.entered.wait(20)
+    assert not scheduler.close(timeout=0.05)
+    gate.open()
+    assert scheduler.close(timeout=20)
+    assert lane.painted_seqs == [0], "what was in flight still comes back"
+
+
+def test_an_idle_scheduler_uses_no_processor_time(start: Callable[..., Scheduler]) -> None:
+    start(NumberPainter())
+    before = time.process_time()
+    time.sleep(0.5)  # idleness is the thing measured
+    assert time.process_time() - before < 0.2
