@@ -1,4 +1,4 @@
-"""The rooms and the directions between them, read with ``ast``: who may import whom, and what a room may not contain."""
+"""The rooms and the directions between them, read with ``ast``: who may import whom, what a room may not do."""
 
 from __future__ import annotations
 
