@@ -45,3 +45,10 @@ class SourceError(StreamingError):
 
     status = 400
     title = "Source failed"
+
+
+class SinkError(StreamingError):
+    """An output can't be opened or can't take more frames (no permission, disk full, no such encoder)."""
+
+    status = 500
+    title = "Output failed"

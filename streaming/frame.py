@@ -19,7 +19,7 @@ class Frame:
     """One picture in flight.
 
     ``image`` is uint8 H×W×3, RGB, C-contiguous; treat it as read-only. ``seq`` counts the frames of one source from 0.
-    ``pts`` is in units of ``time_base`` seconds. ``captured_ns`` is ``time.monotonic_ns()`` when the picture reached us.
+    ``pts`` is in units of ``time_base`` seconds. ``captured_ns``: ``time.monotonic_ns()`` when the picture reached us.
     """
 
     image: NDArray[np.uint8]

@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 
 class LiveSession(Protocol):
-    """One user: pictures in, painted pictures out, settings. Methods are called on the event loop unless said otherwise."""
+    """One user: pictures in, painted pictures out, settings. Call it on the event loop unless said otherwise."""
 
     @property
     def name(self) -> str: ...
@@ -25,7 +25,7 @@ class LiveSession(Protocol):
         """Offer a camera picture; the newest wins, an older one that still waits is dropped. Any thread."""
 
     def subscribe(self, deliver: Callable[[Frame], None]) -> Unsubscribe:
-        """``deliver(painted)`` is called on the event loop for each painted frame. It must not block. Counts as a viewer."""
+        """``deliver(painted)`` is called on the event loop for each painted frame; it must not block. A viewer."""
 
     def listen(self, tell: Callable[[Json], None]) -> Unsubscribe:
         """``tell(event)`` is called on the event loop for each event.

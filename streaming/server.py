@@ -1,0 +1,90 @@
+"""The aiohttp application: the page, WebRTC in and out, the control API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from aiohttp import web
+
+from streaming.access import cross_origin, require_loopback_host, require_token
+from streaming.api import ApiRoutes
+from streaming.connections import Connections
+from streaming.peer import PeerOptions
+from streaming.problem import problems
+from streaming.service import SessionHub
+from streaming.whep import WhepRoutes
+from streaming.whip import WhipRoutes
+
+#: Bytes of the largest body taken.
+MAX_BODY = 1 << 20
+
+CONNECTIONS = web.AppKey("connections", Connections)
+
+_WEB = Path(__file__).parent / "web"
+
+
+def make_app(
+    hub: SessionHub,
+    *,
+    token: str | None = None,
+    allow_origins: Sequence[str] = (),
+    options: PeerOptions | None = None,
+    web_root: Path = _WEB,
+) -> web.Application:
+    """The application for one hub.
+
+    ``token``: what clients must show; None is for a loopback address only, and then requests under another host name
+    are refused. ``allow_origins``: origins (``https://example.org``) whose pages may use the API. When the application
+    shuts down every connection is closed, within 5 s. The hub is the caller's to close.
+    """
+    connections = Connections(hub, options or PeerOptions())
+    preflight, add_headers = cross_origin(allow_origins)
+    guard = require_loopback_host if token is None else require_token(token)
+    app = web.Application(middlewares=[problems, preflight, guard], client_max_size=MAX_BODY)
+    app[CONNECTIONS] = connections
+    app.on_response_prepare.append(add_headers)
+    app.add_routes(WhipRoutes(connections).routes())
+    app.add_routes(WhepRoutes(connections).routes())
+    app.add_routes(ApiRoutes(hub).routes())
+    app.add_routes(PageRoutes(web_root).routes())
+
+    async def close(_: web.Application) -> None:
+        await connections.close()
+
+    app.on_shutdown.append(close)
+    return app
+
+
+class PageRoutes:
+    """The studio page, the bare viewer, the element to embed, and what they load. Open to everybody."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/", self.index),
+            web.get("/view/{session}", self.viewer),
+            web.get("/sdxs-stream.js", self.element),
+            web.get("/static/{file}", self.static),
+        ]
+
+    async def index(self, request: web.Request) -> web.FileResponse:
+        return self._file("index.html")
+
+    async def viewer(self, request: web.Request) -> web.FileResponse:
+        return self._file("viewer.html")
+
+    async def element(self, request: web.Request) -> web.FileResponse:
+        return self._file("sdxs-stream.js")
+
+    async def static(self, request: web.Request) -> web.FileResponse:
+        return self._file(request.match_info["file"])
+
+    def _file(self, name: str) -> web.FileResponse:
+        # By name from the folder's list, so that no name can lead out of it.
+        for path in self._root.iterdir():
+            if path.name == name and path.is_file():
+                return web.FileResponse(path, headers={"Cache-Control": "no-cache"})
+        raise web.HTTPNotFound
