@@ -82,8 +82,12 @@ class Peer:
             await connection.setRemoteDescription(RTCSessionDescription(sdp=checked, type="offer"))
             self._refuse_audio()
             await connection.setLocalDescription(await connection.createAnswer())
-        except (OperationError, InternalError, InvalidAccessError, InvalidStateError, ValueError) as error:
-            raise BadRequest(f"The offer can't be answered: {error}") from error
+        except OperationError as error:
+            raise BadRequest(
+                "The offer has no codec in a form this server speaks; offer VP8, or H264 baseline with packetization-mode=1."
+            ) from error
+        except (InternalError, InvalidAccessError, InvalidStateError, ValueError) as error:
+            raise BadRequest(f"The offer can't be answered: {str(error).rstrip('.')}.") from error
         self._unsubscribe.append(self.session.listen(self._hear))
         self.start(self._watch())
         return sdp.hint_bitrate(
@@ -101,7 +105,7 @@ class Peer:
                 candidate.sdpMid = sdp.bundle_mid(self._remote)
                 await self.connection.addIceCandidate(candidate)
             except (ValueError, AssertionError) as error:
-                raise BadRequest(f"The candidate {value!r} can't be used: {error}") from error
+                raise BadRequest(f"The candidate {value!r} can't be used: {str(error).rstrip('.')}.") from error
         if end:
             await self.connection.addIceCandidate(None)
 

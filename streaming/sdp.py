@@ -7,6 +7,7 @@ RFC 8839 ICE, RFC 8122 fingerprints, RFC 9725 section 4.2 for WHIP).
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import re
 from typing import Literal
 
@@ -116,7 +117,7 @@ def _spell_out_directions(lines: list[str]) -> list[str]:
     session = lines[: starts[0]] if starts else lines
     default = next((line for line in session if line in names), "a=sendrecv")
     spelled = [line for line in session if line not in names]
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+    for start, end in itertools.pairwise([*starts, len(lines)]):
         section = lines[start:end]
         spelled += section if names.intersection(section) else [*section, default]
     return spelled

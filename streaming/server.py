@@ -21,6 +21,8 @@ MAX_BODY = 1 << 20
 
 CONNECTIONS = web.AppKey("connections", Connections)
 
+# Said here because a system's own table may call a script plain text (Windows), and browsers then refuse it.
+_TEXT_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _WEB = Path(__file__).parent / "web"
 
 
@@ -86,5 +88,8 @@ class PageRoutes:
         # By name from the folder's list, so that no name can lead out of it.
         for path in self._root.iterdir():
             if path.name == name and path.is_file():
-                return web.FileResponse(path, headers={"Cache-Control": "no-cache"})
+                headers = {"Cache-Control": "no-cache"}
+                if path.suffix in _TEXT_TYPES:
+                    headers["Content-Type"] = f"{_TEXT_TYPES[path.suffix]}; charset=utf-8"
+                return web.FileResponse(path, headers=headers)
         raise web.HTTPNotFound
