@@ -7,24 +7,14 @@ import shutil
 import subprocess
 import sys
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+from realtime.bench.browser import NoBrowser, chromium_path
 
 
-def find() -> str | None:
-    """A Chromium that is already here: ``$CHROMIUM``, one on the PATH, or the one that Playwright brought."""
-    named = os.environ.get("CHROMIUM")
-    if named:
-        return named
-    on_path = next((path for path in map(shutil.which, NAMES) if path), None)
-    return on_path or _playwrights_own()
-
-
-def _playwrights_own() -> str | None:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        path = playwright.chromium.executable_path
-    return path if os.path.exists(path) else None
+def _here() -> bool:
+    try:
+        return bool(chromium_path())
+    except NoBrowser:
+        return False
 
 
 def _run(*command: str) -> bool:
@@ -32,17 +22,17 @@ def _run(*command: str) -> bool:
     return subprocess.run(command, check=False).returncode == 0
 
 
-def main() -> None:
-    """Never fails by itself: the browser tests do, with a sentence, when there is no browser."""
-    if find():
-        return
+def _install_debians() -> bool:
     as_root = hasattr(os, "geteuid") and os.geteuid() == 0
-    if (
-        as_root
-        and shutil.which("apt-get")
-        and _run("apt-get", "update", "-q")
-        and _run("apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium")
-    ):
+    if not as_root or not shutil.which("apt-get"):
+        return False
+    install = ("apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium")
+    return _run("apt-get", "update", "-q") and _run(*install)
+
+
+def main() -> None:
+    """Never fails by itself: where there is no browser, the tests fail and say so."""
+    if _here() or _install_debians():
         return
     if not _run(sys.executable, "-m", "playwright", "install", "chromium"):
         print("No Chromium could be installed; the browser tests will fail and say so. Set $CHROMIUM to one.")
