@@ -1,0 +1,1 @@
+"""Training stages, recipes and data preparation. Inference never imports this package."""

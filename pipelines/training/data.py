@@ -1,0 +1,116 @@
+"""Canvases to train on: 256² colour pictures made of photograph crops, cut-outs on grounds and drawn portraits.
+
+Only their canny edges reach the model; the targets are drawn from those edges (see ``styles``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.training import portraits
+from pipelines.training.sources import SOURCES, fetch
+
+SIZE = 256
+Picture = NDArray[np.uint8]
+Cutout = NDArray[np.uint8]  # H×W×4, RGBA
+
+
+def prepare(folder: Path, *, count: int, seed: int = 0) -> dict[str, int]:
+    """Write ``canvases.npy`` (count×256×256×3, uint8 RGB) under ``folder``; the pictures used by each source are counted."""
+    rng = np.random.default_rng(seed)
+    cutouts: list[Cutout] = []
+    photographs: list[Picture] = []
+    counts: dict[str, int] = {}
+    for source in SOURCES:
+        paths = fetch(source, folder / "packages")
+        if source.kind == "cutout":
+            loaded = [picture for path in paths if (picture := _read_cutout(path)) is not None]
+            cutouts += loaded
+        else:
+            loaded = [picture for path in paths if (picture := _read_photograph(path)) is not None]
+            photographs += loaded
+        counts[source.name] = len(loaded)
+    canvases = np.lib.format.open_memmap(
+        folder / "canvases.npy", mode="w+", dtype=np.uint8, shape=(count, SIZE, SIZE, 3)
+    )
+    for index in range(count):
+        canvases[index] = _canvas(photographs, cutouts, rng)
+    canvases.flush()
+    return counts
+
+
+def webcam_edges(picture: Picture, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Canny edges (H×W, 0 or 255) as a webcam would give them: sensor noise, blur, compression, any thresholds."""
+    if rng.random() < 0.5:
+        picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.4, 1.0)))
+    if rng.random() < 0.4:
+        noise = rng.normal(0, rng.uniform(1, 6), picture.shape)
+        picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
+    if rng.random() < 0.3:
+        _, packed = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 90))])
+        picture = cv2.imdecode(packed, cv2.IMREAD_COLOR)
+    low, ratio = (100.0, 2.0) if rng.random() < 0.4 else (float(rng.uniform(60, 160)), float(rng.uniform(1.7, 2.3)))
+    return cv2.Canny(picture, low, low * ratio)
+
+
+def random_crop(canvas: Picture, size: int, rng: np.random.Generator) -> Picture:
+    """A size×size window of a canvas at 0.7 to 1.4 times its scale (never past its border), perhaps mirrored."""
+    window = min(int(size * rng.uniform(0.7, 1.4)), SIZE)
+    top, left = rng.integers(0, SIZE - window + 1, 2)
+    crop = canvas[top : top + window, left : left + window]
+    if window != size:
+        crop = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA if window > size else cv2.INTER_LINEAR)
+    return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
+
+
+def _read_cutout(path: Path) -> Cutout | None:
+    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if picture is None or picture.ndim != 3 or picture.shape[2] != 4 or min(picture.shape[:2]) < 48:
+        return None
+    return cv2.cvtColor(_shrink(picture, 320), cv2.COLOR_BGRA2RGBA)
+
+
+def _read_photograph(path: Path) -> Picture | None:
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None or min(picture.shape[:2]) < 512:
+        return None
+    return cv2.cvtColor(_shrink(picture, 1600), cv2.COLOR_BGR2RGB)
+
+
+def _shrink(picture: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    scale = longest / max(picture.shape[:2])
+    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else picture
+
+
+def _canvas(photographs: list[Picture], cutouts: list[Cutout], rng: np.random.Generator) -> Picture:
+    draw = rng.random()
+    if draw < 0.4:
+        return _photograph_crop(photographs, rng)
+    ground = _photograph_crop(photographs, rng) if rng.random() < 0.5 else portraits.plain_ground(SIZE, rng)
+    if draw < 0.6:
+        return portraits.portrait(ground, rng)
+    for _ in range(int(rng.choice([1, 2, 3, 5]))):
+        ground = _paste(ground, cutouts[rng.integers(len(cutouts))], rng)
+    return ground
+
+
+def _photograph_crop(photographs: list[Picture], rng: np.random.Generator) -> Picture:
+    picture = photographs[rng.integers(len(photographs))]
+    height, width = picture.shape[:2]
+    side = int(np.exp(rng.uniform(np.log(300), np.log(min(height, width)))))
+    top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
+    return cv2.resize(picture[top : top + side, left : left + side], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+
+
+def _paste(ground: Picture, cutout: Cutout, rng: np.random.Generator) -> Picture:
+    scale = float(rng.uniform(90, 330)) / max(cutout.shape[:2])
+    height, width = (max(2, int(side * scale)) for side in cutout.shape[:2])
+    turn = cv2.getRotationMatrix2D((0.0, 0.0), float(rng.normal(0, 12)), scale)
+    turn[:, 2] = rng.uniform(-0.1, 1.1, 2) * SIZE - np.array([width, height]) * 0.5
+    moved = cv2.warpAffine(cutout, turn, (SIZE, SIZE), flags=cv2.INTER_AREA).astype(np.float32)
+    alpha = moved[..., 3:] / 255
+    return (ground * (1 - alpha) + moved[..., :3] * alpha).astype(np.uint8)

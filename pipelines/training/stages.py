@@ -1,0 +1,71 @@
+"""The stages in their order, each starting from the averaged weights of the one before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from pipelines.errors import PipelineError
+from pipelines.training.autoencoder import AutoencoderStage, build
+from pipelines.training.export import export
+from pipelines.training.loop import Trainer
+from pipelines.training.one_step import OneStepStage, Painter, build_painter
+from pipelines.training.recipes import Recipe
+
+STAGES = ("autoencoder", "one-step", "finetune")
+
+
+class StageError(PipelineError):
+    """A stage is unknown, or the one before it has not been trained."""
+
+
+def train(stage: str, recipe: Recipe, data: Path, out: Path) -> list[float]:
+    """Train one stage to its end, or go on where it was left; returns the losses of this call.
+
+    Raises StageError for an unknown stage, a missing earlier one, or missing pictures.
+    """
+    if stage not in STAGES:
+        raise StageError(f"There is no stage {stage!r}; the stages are {', '.join(STAGES)}.")
+    if not (data / "canvases.npy").is_file():
+        raise StageError(f"{data} holds no prepared pictures; run the command prepare first.")
+    torch.manual_seed(0)
+    return trainer(stage, recipe, data, out).run()
+
+
+def trainer(stage: str, recipe: Recipe, data: Path, out: Path) -> Trainer:
+    """The trainer of a stage, restored from its checkpoint where there is one."""
+    if stage == "autoencoder":
+        return Trainer(AutoencoderStage(recipe, data), recipe.autoencoder, out / stage)
+    plan = recipe.one_step if stage == "one-step" else recipe.finetune
+    painter = load_painter(recipe, out, STAGES[STAGES.index(stage) - 1])
+    return Trainer(OneStepStage(recipe, plan, data, painter), plan.schedule, out / stage)
+
+
+def load_painter(recipe: Recipe, out: Path, stage: str) -> Painter:
+    """The painter as ``stage`` left it, averaged weights; after the autoencoder alone its other parts are fresh."""
+    vae = build(recipe)
+    vae.load_state_dict(_averaged(out / "autoencoder", "vae"))
+    painter = build_painter(recipe, vae, out / "painter")
+    if stage != "autoencoder":
+        for name in ("unet", "controlnet", "text_encoder"):
+            getattr(painter, name).load_state_dict(_averaged(out / stage, name))
+        vae.decoder.load_state_dict(_averaged(out / stage, "decoder"))
+    return painter
+
+
+def export_last(recipe: Recipe, out: Path, directory: Path) -> None:
+    """Export the latest stage that has a checkpoint. Raises StageError where there is none."""
+    trained = [stage for stage in STAGES[1:] if (out / stage / "state.pt").is_file()]
+    if not trained:
+        raise StageError(f"{out} holds no trained painter; run the command train first.")
+    export(load_painter(recipe, out, trained[-1]), directory, name=recipe.name)
+
+
+def _averaged(folder: Path, module: str) -> dict[str, torch.Tensor]:
+    """One module's weights with the running average in the place of those that trained."""
+    if not (folder / "state.pt").is_file():
+        raise StageError(f"{folder} has no checkpoint; train the stage {folder.name} first.")
+    state = torch.load(folder / "state.pt", weights_only=True)
+    weights: dict[str, torch.Tensor] = {**state["modules"], **state["average"]}
+    return {name.removeprefix(f"{module}."): value for name, value in weights.items() if name.startswith(f"{module}.")}
