@@ -17,7 +17,7 @@ from streaming.service import Json
 
 
 class Hub:
-    """A ``streaming.service.SessionHub``. Methods are called on the event loop; so is the constructor."""
+    """A ``streaming.service.SessionHub``. Methods are called on the event loop."""
 
     def __init__(
         self, load: Callable[[], Model], *, max_sessions: int = 4, copy_stamp: CopyStamp | None = None
@@ -28,7 +28,6 @@ class Hub:
         self._sessions: dict[str, Session] = {}
         self._model: Model | None = None
         self._stopping = False
-        self._loop = asyncio.get_running_loop()
         self._pool = make_pool()
         self._metrics = Metrics()
         self._metrics.watch(
@@ -41,7 +40,8 @@ class Hub:
     # The life of the server.
 
     def start(self) -> None:
-        """Begin to load the model, on the inference thread."""
+        """Begin to load the model, on the inference thread. Call it on the event loop that the sessions live on."""
+        self._loop = asyncio.get_running_loop()
         self._scheduler.start()
 
     async def wait_ready(self) -> None:

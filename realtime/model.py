@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.condition import Conditioner
-from pipelines.errors import PipelineError
+from pipelines.errors import BackendError, PipelineError
 from pipelines.settings import Settings
 from realtime.engine import Engine, Painter
 from realtime.errors import BadInput
@@ -36,19 +36,25 @@ class Model:
         return engine
 
 
-def wrap(pipeline: Any, conditioner: Conditioner | None = None) -> Model:
-    """A Model of a ``pipelines.SDXSPipeline`` (or something of its shape)."""
+def wrap(pipeline: Any, conditioner: Conditioner | None = None, *, control: str | None = None) -> Model:
+    """A Model of a ``pipelines.SDXSPipeline`` (or something of its shape), whose sessions start with ``control``.
+
+    Raises BadInput when the model has no such control.
+    """
     if conditioner is None:
         from pipelines.canny import CannyConditioner
 
         conditioner = CannyConditioner()
     preset = pipeline.preset
-    controls = [control.kind for control in preset.controls]
+    controls = [each.kind for each in preset.controls]
+    if control is not None and control not in controls:
+        raise BadInput(f"{pipeline.name} has no control {control!r}; it has {', '.join(controls) or 'none'}.")
+    defaults = preset.defaults.replace({"control": control} if control else {})
     return Model(
         painter=pipeline,
         conditioner=conditioner,
         controls=controls,
-        defaults=preset.defaults,
+        defaults=defaults,
         about={
             "model": pipeline.name,
             "backend": pipeline.backend_name,
@@ -56,22 +62,26 @@ def wrap(pipeline: Any, conditioner: Conditioner | None = None) -> Model:
             "size": list(pipeline.size),
             "controls": controls,
             "styles": [{"name": style.name, "prompt": style.prompt} for style in preset.styles],
-            "defaults": preset.defaults.as_dict(),
+            "defaults": defaults.as_dict(),
         },
     )
 
 
-def load(name: str, *, backend: str, device: str) -> Model:
+def load(name: str, *, backend: str, device: str, control: str | None = None) -> Model:
     """Load a model by preset name or directory.
 
-    Raises BadInput when there is no such model or device, ``pipelines.errors.PipelineError`` when it can't be loaded.
+    Raises BadInput when there is no such model, device, backend or control here, and
+    ``pipelines.errors.PipelineError`` when the model's files can't be loaded.
     """
     from pipelines.presets import find_model
-    from pipelines.sdxs import SDXSPipeline, pick_device
+    from pipelines.sdxs import SDXSPipeline
 
     try:
-        find_model(name)
-        pick_device(device)
+        directory = find_model(name)
     except PipelineError as error:
         raise BadInput(str(error)) from None
-    return wrap(SDXSPipeline.from_pretrained(name, backend=backend, device=device))
+    try:
+        pipeline = SDXSPipeline.from_pretrained(directory, backend=backend, device=device)
+    except BackendError as error:
+        raise BadInput(str(error)) from None
+    return wrap(pipeline, control=control)

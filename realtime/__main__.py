@@ -1,0 +1,5 @@
+"""``python -m realtime`` is ``sdxs-live``."""
+
+from realtime.cli import main
+
+main()
