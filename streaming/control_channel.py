@@ -33,6 +33,8 @@ class ControlChannel:
     def __init__(self, session: LiveSession) -> None:
         self._session = session
         self._channel: RTCDataChannel | None = None
+        self._attached = asyncio.Event()
+        self._last_words: Json | None = None
 
     def attach(self, channel: RTCDataChannel) -> None:
         """Take a channel that the client opened; others than ``control`` are closed."""
@@ -41,11 +43,16 @@ class ControlChannel:
             return
         self._channel = channel
         channel.on("message", self._receive)
+        self._attached.set()
+        if self._last_words is not None:
+            self.tell(self._last_words)
 
     def tell(self, event: Json) -> None:
         """Send an event, if there is a reader; one that doesn't keep up misses statistics first."""
         channel = self._channel
         if channel is None or channel.readyState != "open":
+            if event.get("type") == "ended":
+                self._last_words = event
             return
         limit = SLOW_READER if event.get("type") == "stats" else DEAD_READER
         if channel.bufferedAmount > limit:
@@ -53,7 +60,13 @@ class ControlChannel:
         channel.send(json.dumps(event))
 
     async def finish(self, timeout: float) -> None:
-        """Close the channel once what was said has arrived, or the time is over (seconds)."""
+        """Close the channel once what was said has arrived, or the time is over (seconds).
+
+        A client whose channel is still on its way hears the last words too, so call this only if it offered one.
+        """
+        if self._last_words is not None:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._attached.wait(), timeout)
         channel = self._channel
         if channel is None or channel.readyState != "open":
             return

@@ -68,6 +68,7 @@ class Peer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
         self._connected = asyncio.Event()
+        self._session_ended = False
         self._remote: sdp.SessionDescription | None = None
 
     async def answer(self, offer: str) -> str:
@@ -84,7 +85,7 @@ class Peer:
             await connection.setLocalDescription(await connection.createAnswer())
         except OperationError as error:
             raise BadRequest(
-                "The offer has no codec in a form this server speaks; offer VP8, or H264 baseline with packetization-mode=1."
+                "The offer has no codec in a form spoken here; offer VP8 or H264 baseline, packetization-mode=1."
             ) from error
         except (InternalError, InvalidAccessError, InvalidStateError, ValueError) as error:
             raise BadRequest(f"The offer can't be answered: {str(error).rstrip('.')}.") from error
@@ -166,6 +167,7 @@ class Peer:
     def _hear(self, event: Json) -> None:
         self.control.tell(event)
         if event.get("type") == "ended":
+            self._session_ended = True
             self.close_soon(str(event.get("reason", "The session ended.")))
 
     async def _watch(self) -> None:
@@ -187,11 +189,14 @@ class Peer:
         for unsubscribe in self._unsubscribe:
             unsubscribe()
         self._unsubscribe.clear()
+        if not self._session_ended:
+            self.control.tell({"type": "ended", "reason": reason})
         self._let_go()
         for task in list(self._tasks):
             task.cancel()
         try:
-            await self.control.finish(_GOODBYE_TIMEOUT)
+            if self.connection.sctp is not None and self.connection.connectionState == "connected":
+                await self.control.finish(_GOODBYE_TIMEOUT)
             await asyncio.wait_for(self.connection.close(), _CLOSE_TIMEOUT)
         except Exception:
             logger.exception("A connection of session %s didn't close cleanly", self.session.name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -13,8 +12,6 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
 from streaming.frame import VIDEO_TIME_BASE, Frame
-
-logger = logging.getLogger(__name__)
 
 
 class OutgoingVideo(MediaStreamTrack):
@@ -80,14 +77,17 @@ class IncomingVideo:
         self._waiting: tuple[av.VideoFrame, int, int] | None = None
         self._converting = False
         self._closed = False
+        self._task: asyncio.Task[None] | None = None
+        self._error: BaseException | None = None
         self.received = 0
         self.dropped = 0
         #: ``time.monotonic()`` when the last picture came.
         self.last_at = time.monotonic()
 
     async def run(self) -> None:
-        """Until the track ends, or the task is cancelled."""
+        """Until the track ends, or the task is cancelled. Raises what ``deliver`` raises."""
         loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
         try:
             while True:
                 picture = await self._track.recv()
@@ -100,6 +100,10 @@ class IncomingVideo:
                     self._convert(loop)
         except MediaStreamError:
             return
+        except asyncio.CancelledError:
+            if self._error is not None:
+                raise self._error from None
+            raise
         finally:
             self._closed = True
             self._waiting = None
@@ -119,6 +123,8 @@ class IncomingVideo:
 
     def _converted(self, loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:
         self._converting = False
-        if not done.cancelled() and (error := done.exception()) is not None:
-            logger.error("A received picture couldn't be delivered", exc_info=error)
-        self._convert(loop)
+        if not done.cancelled() and (error := done.exception()) is not None and self._task is not None:
+            self._error = error
+            self._task.cancel()
+        else:
+            self._convert(loop)

@@ -22,9 +22,12 @@ class FakeSession:
         self.viewers: list[Callable[[Frame], None]] = []
         self.listeners: list[Callable[[Json], None]] = []
         self.change_count = 0
+        self.broken = False
         self._loop = asyncio.get_running_loop()
 
     def push(self, frame: Frame) -> None:
+        if self.broken:
+            raise RuntimeError("a bug in the session")
         self.pushed.append(frame)
         image = 255 - frame.image
         stamp.copy(frame.image, image)

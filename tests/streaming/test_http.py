@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientResponse
 from aiortc import RTCSessionDescription
+from yarl import URL
 
 from streaming.server import make_app
 from tests.streaming.fakes import FakeHub
@@ -368,6 +369,6 @@ async def test_the_pages_are_served_as_they_lie_there(hub: FakeHub, tmp_path: Pa
                 assert response.headers["X-Content-Type-Options"] == "nosniff"
         async with server.http.get(f"{server.url}/sdxs-stream.js") as response:
             assert response.content_type == "text/javascript"
-        for path in ("/static/..%2fsecret.txt", "/static/%2e%2e/secret.txt", "/static/.."):
-            async with server.http.get(server.url + path) as response:
+        for path in ("/static/..%2fsecret.txt", "/static/%2e%2e/secret.txt", "/static/%2e%2e", "/static/.%00"):
+            async with server.http.get(URL(server.url + path, encoded=True)) as response:
                 await problem(response, 404)
