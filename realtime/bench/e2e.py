@@ -36,31 +36,35 @@ def run(*, model: str = "embedded", seconds: float = 20.0) -> Report:
         ],
         figures={
             "shown frames/s": round(len(ages) / seconds, 1),
-            "in order": str(_in_order(found["counters"])),
+            "in order": str(in_order(found["counters"])),
             "stamps that couldn't be read": found["unreadable"],
             "model ms": round(model_ms, 1),
         },
     )
 
 
-def _in_order(counters: list[int]) -> bool:
+def in_order(counters: list[int]) -> bool:
     """The counter has 16 bits; a step back shows as a step of more than half of them."""
     return all((after - before) % 65536 < 32768 for before, after in pairwise(counters))
 
 
+def script(url: str, options: dict[str, Any]) -> tuple[str, list[Any]]:
+    """What ``page.evaluate`` takes to run e2e.js on a page of the server at ``url``; answers what it measured."""
+    source = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+    load = """async ([source, options]) => {
+        const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+        return (await import(url)).measure(options);
+    }"""
+    # A module from a blob has no base address of its own.
+    return load, [source.replace('import("/static', f'import("{url}/static'), options]
+
+
 async def _measure(model: str, seconds: float) -> dict[str, Any]:
-    script = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
     async with _server(model) as url, chromium() as browser:
         page = await browser.new_page()
         await page.goto(f"{url}/healthz")  # any page of that origin will do
-        arguments = {"side": SIDE, "fps": FPS, "warmup": WARM_UP, "seconds": seconds, "session": "e2e"}
-        found: dict[str, Any] = await page.evaluate(
-            """async ([script, options]) => {
-                const url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
-                return (await import(url)).measure(options);
-            }""",
-            [script.replace('import("/static', f'import("{url}/static'), arguments],
-        )
+        options = {"side": SIDE, "fps": FPS, "warmup": WARM_UP, "seconds": seconds, "session": "e2e"}
+        found: dict[str, Any] = await page.evaluate(*script(url, options))
     if not found["ages"]:
         raise RuntimeError("No stamped picture came back; is the server's log silent?")
     return found
