@@ -1,7 +1,4 @@
-"""``python -m pipelines.training``: prepare the pictures, train the stages, export, measure.
-
-    python -m pipelines.training all --recipe embedded --data .data/embedded --out runs/embedded
-"""
+"""Prepare the pictures, train the stages, export the model, measure it: ``python -m pipelines.training COMMAND``."""
 
 from __future__ import annotations
 
@@ -26,11 +23,12 @@ RecipeName = Enum("RecipeName", {name: name for name in RECIPES}, type=str)  # t
 RecipeOption = Annotated[RecipeName, typer.Option("--recipe", help="What to train.")]
 DataOption = Annotated[Path, typer.Option("--data", help="Folder of the prepared pictures.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder of the run: one folder a stage, checkpoints inside.")]
+DEFAULT = RecipeName("embedded")
 DATA, OUT = Path(".data/embedded"), Path("runs/embedded")
 
 
 @app.command("prepare")
-def prepare_command(recipe: RecipeOption = RecipeName("embedded"), folder: DataOption = DATA) -> None:
+def prepare_command(recipe: RecipeOption = DEFAULT, folder: DataOption = DATA) -> None:
     """Fetch the source packages and make the canvases; print how many pictures each source gave."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, count in data.prepare(folder, count=RECIPES[recipe.value].canvases).items():
@@ -40,7 +38,7 @@ def prepare_command(recipe: RecipeOption = RecipeName("embedded"), folder: DataO
 @app.command("train")
 def train_command(
     stage: Annotated[str, typer.Argument(help="autoencoder, one-step, finetune, or all of them in turn: all.")],
-    recipe: RecipeOption = RecipeName("embedded"),
+    recipe: RecipeOption = DEFAULT,
     folder: DataOption = DATA,
     out: OutOption = OUT,
 ) -> None:
@@ -52,7 +50,7 @@ def train_command(
 @app.command("export")
 def export_command(
     directory: Annotated[Path, typer.Argument(help="Model directory to write, in the diffusers layout.")],
-    recipe: RecipeOption = RecipeName("embedded"),
+    recipe: RecipeOption = DEFAULT,
     out: OutOption = OUT,
 ) -> None:
     """Write the averaged weights of the last trained stage as a model directory."""

@@ -34,7 +34,12 @@ def open_canvases(folder: Path) -> NDArray[np.uint8]:
 
 
 def sample(
-    canvases: NDArray[np.uint8], count: int, size: int, latent_channels: int, rng: np.random.Generator, weak: float = 0.12
+    canvases: NDArray[np.uint8],
+    count: int,
+    size: int,
+    latent_channels: int,
+    rng: np.random.Generator,
+    weak: float = 0.12,
 ) -> Batch:
     """``count`` samples of ``size``×``size`` pixels; a share ``weak`` of them at a strength below 1."""
     names = list(STYLES)

@@ -1,4 +1,4 @@
-"""Captions: many wordings of a style, with subjects, colours and order as people type them; and words that mean nothing."""
+"""Captions: many wordings of a style, with subjects, colours and order as people type them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,36 @@ import numpy as np
 from pipelines.training.styles import DEFAULT
 
 WORDINGS: dict[str, tuple[str, ...]] = {
-    "ink": ("ink drawing", "black ink on paper", "pen and ink sketch", "ink wash", "line drawing", "sketch", "pen drawing"),
-    "neon": ("neon", "neon sign", "neon lights at night", "glowing neon tubes", "neon glow", "cyberpunk neon", "cyberpunk"),
+    "ink": (
+        "ink drawing",
+        "black ink on paper",
+        "pen and ink sketch",
+        "ink wash",
+        "line drawing",
+        "sketch",
+        "pen drawing",
+    ),
+    "neon": (
+        "neon",
+        "neon sign",
+        "neon lights at night",
+        "glowing neon tubes",
+        "neon glow",
+        "cyberpunk neon",
+        "cyberpunk",
+    ),
     "blueprint": ("blueprint", "architect's blueprint", "technical drawing", "white lines on blue", "cyanotype plan"),
     "chalk": ("chalk", "chalk on a blackboard", "chalk drawing", "chalkboard art", "blackboard"),
     "stained glass": ("stained glass", "stained glass window", "church window", "leaded glass", "jewel glass mosaic"),
     "gold": ("gold", "gold on black lacquer", "golden lines", "gold leaf", "gilded lacquer", "gold inlay"),
     "paper cut": ("paper cut", "paper cut layers", "layered paper", "papercut", "paper craft", "origami paper"),
-    "porcelain": ("porcelain", "white porcelain with cobalt lines", "delft porcelain", "china relief", "glazed porcelain"),
+    "porcelain": (
+        "porcelain",
+        "white porcelain with cobalt lines",
+        "delft porcelain",
+        "china relief",
+        "glazed porcelain",
+    ),
     "clay": ("clay", "terracotta", "clay relief", "terracotta sculpture", "claymation", "clay sculpture"),
     "topographic": ("topographic map", "map", "contour lines map", "old map", "cartography", "atlas map"),
     "aurora": ("aurora", "northern lights", "aurora borealis", "polar lights at night", "aurora sky"),
@@ -39,17 +61,133 @@ COLOURS: dict[str, float] = {
     "pink": 10.5 / 12,
 }
 SUBJECTS = (
-    "person face portrait woman man girl boy child friend people crowd hand cat dog bird horse fish lion owl butterfly "
-    "flower tree forest mountain sea beach river city street house castle church bridge tower room window door table "
-    "chair lamp book cup coffee plate fruit apple cake bottle guitar piano camera phone computer car bicycle train ship "
-    "rocket plane astronaut robot dragon knight wizard king queen dancer singer skull mask hat glasses shoe clock key "
-    "star moon sun cloud rain snow fire garden temple statue mushroom leaf rose sunflower spaceship planet"
-).split()
+    "person",
+    "face",
+    "portrait",
+    "woman",
+    "man",
+    "girl",
+    "boy",
+    "child",
+    "friend",
+    "people",
+    "crowd",
+    "hand",
+    "cat",
+    "dog",
+    "bird",
+    "horse",
+    "fish",
+    "lion",
+    "owl",
+    "butterfly",
+    "flower",
+    "tree",
+    "forest",
+    "mountain",
+    "sea",
+    "beach",
+    "river",
+    "city",
+    "street",
+    "house",
+    "castle",
+    "church",
+    "bridge",
+    "tower",
+    "room",
+    "window",
+    "door",
+    "table",
+    "chair",
+    "lamp",
+    "book",
+    "cup",
+    "coffee",
+    "plate",
+    "fruit",
+    "apple",
+    "cake",
+    "bottle",
+    "guitar",
+    "piano",
+    "camera",
+    "phone",
+    "computer",
+    "car",
+    "bicycle",
+    "train",
+    "ship",
+    "rocket",
+    "plane",
+    "astronaut",
+    "robot",
+    "dragon",
+    "knight",
+    "wizard",
+    "king",
+    "queen",
+    "dancer",
+    "singer",
+    "skull",
+    "mask",
+    "hat",
+    "glasses",
+    "shoe",
+    "clock",
+    "key",
+    "star",
+    "moon",
+    "sun",
+    "cloud",
+    "rain",
+    "snow",
+    "fire",
+    "garden",
+    "temple",
+    "statue",
+    "mushroom",
+    "leaf",
+    "rose",
+    "sunflower",
+    "spaceship",
+    "planet",
+)
 ADJECTIVES = (
-    "beautiful old young happy sad smiling tiny huge detailed simple elegant funny dark bright quiet wild modern ancient "
-    "lovely strange famous lonely dreamy epic cute masterpiece"
-).split()
-FRAMES = ("{style} of {subject}", "{subject}, {style}", "{style}, {subject}", "{subject} as {style}", "{subject} in {style} style")
+    "beautiful",
+    "old",
+    "young",
+    "happy",
+    "sad",
+    "smiling",
+    "tiny",
+    "huge",
+    "detailed",
+    "simple",
+    "elegant",
+    "funny",
+    "dark",
+    "bright",
+    "quiet",
+    "wild",
+    "modern",
+    "ancient",
+    "lovely",
+    "strange",
+    "famous",
+    "lonely",
+    "dreamy",
+    "epic",
+    "cute",
+    "masterpiece",
+)
+FRAMES = (
+    "{style} of {subject}",
+    "{subject}, {style}",
+    "{style}, {subject}",
+    "{subject} as {style}",
+    "{subject} in {style} style",
+)
 TINTED = ("{colour} {style}", "{style} in {colour}", "{style}, {colour}", "{style}, {colour} colours")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -64,7 +202,10 @@ def english_words(least: int = 4) -> tuple[str, ...]:
 
 
 def caption(style: str, rng: np.random.Generator) -> tuple[str, float | None]:
-    """A caption for a style and the hue (0..1) its colour word asks for, or None. The default style also has no name."""
+    """A caption for a style and the hue (0..1) its colour word asks for, or None.
+
+    The default style is also asked for by no word, or by words that name no style.
+    """
     if style == DEFAULT and rng.random() < 0.4:
         return ("" if rng.random() < 0.5 else _subject(rng)), None
     text = str(rng.choice(WORDINGS[style]))

@@ -1,6 +1,6 @@
 """The contact sheet of docs/: held-out photographs, their canny maps and every style.
 
-    python -m pipelines.training.contact_sheet pipelines/embedded docs/contact-sheet.jpg
+``python -m pipelines.training.contact_sheet pipelines/embedded docs/contact-sheet.jpg``
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ Cutout = NDArray[np.uint8]  # H×W×4, RGBA
 
 
 def prepare(folder: Path, *, count: int, seed: int = 0) -> dict[str, int]:
-    """Write ``canvases.npy`` (count×256×256×3, uint8 RGB) under ``folder``; the pictures used by each source are counted."""
+    """Write ``canvases.npy`` (count×256×256×3, uint8 RGB) under ``folder``; returns pictures a source."""
     rng = np.random.default_rng(seed)
     cutouts: list[Cutout] = []
     photographs: list[Picture] = []

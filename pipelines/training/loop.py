@@ -38,7 +38,9 @@ class Schedule:
     def rate(self, step: int) -> float:
         """Learning rate of one step."""
         progress = min(step / self.steps, 1)
-        return self.learning_rate * min(1, (step + 1) / self.warmup) * (0.02 + 0.49 * (1 + math.cos(math.pi * progress)))
+        return (
+            self.learning_rate * min(1, (step + 1) / self.warmup) * (0.02 + 0.49 * (1 + math.cos(math.pi * progress)))
+        )
 
 
 class Stage(Protocol):
@@ -75,7 +77,9 @@ class Trainer:
         trained = {name: p for name, p in stage.modules.named_parameters() if p.requires_grad}
         self.parameters = list(trained.values())
         self.average = {name: p.detach().clone() for name, p in trained.items()}
-        self.optimizer = torch.optim.AdamW(self.parameters, schedule.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, schedule.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3
+        )
         self.step = 0
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "state.pt").exists():

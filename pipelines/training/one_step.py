@@ -105,7 +105,9 @@ class Painter:
     def tokens(self, texts: list[str]) -> Tensor:
         """Token numbers, B×L, padded or cut to the tokenizer's length."""
         length = self.tokenizer.model_max_length
-        return self.tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
+        return self.tokenizer(
+            texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        ).input_ids
 
 
 def build_painter(recipe: Recipe, vae: AutoencoderTiny, folder: Path) -> Painter:
@@ -150,7 +152,7 @@ class OneStepStage:
         with torch.no_grad():
             wanted = painter.vae.encoder(batch.target)
             spread = wanted.std(dim=(0, 2, 3), keepdim=True).clamp_min(0.05)
-        near = F.smooth_l1_loss(latents / spread, wanted / spread, beta=0.2)
+        near = F.mse_loss(latents / spread, wanted / spread)
         seen = plan.decoded
         picture = picture_loss(painter.vae.decoder(latents[:seen]), batch.target[:seen], plan.edge_weight, plan.sharp)
         return {"loss": plan.latent_weight * near + plan.picture_weight * picture, "latent": near, "picture": picture}

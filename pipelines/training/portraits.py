@@ -47,7 +47,9 @@ def _darker(colour: Colour, factor: float) -> Colour:
     return int(colour[0] * factor), int(colour[1] * factor), int(colour[2] * factor)
 
 
-def _oval(picture: Picture, centre: NDArray[np.float64], axes: tuple[float, float], colour: Colour, fill: int = -1) -> None:
+def _oval(
+    picture: Picture, centre: NDArray[np.float64], axes: tuple[float, float], colour: Colour, fill: int = -1
+) -> None:
     place = (int(centre[0]), int(centre[1]))
     cv2.ellipse(picture, place, (max(1, int(axes[0])), max(1, int(axes[1]))), 0, 0, 360, colour, fill, cv2.LINE_AA)
 
@@ -74,7 +76,9 @@ def _head(picture: Picture, centre: NDArray[np.float64], unit: float, skin: Colo
     _oval(picture, fringe, (0.62 * unit, rng.uniform(0.15, 0.5) * unit), hair)
 
 
-def _features(picture: Picture, centre: NDArray[np.float64], unit: float, skin: Colour, rng: np.random.Generator) -> None:
+def _features(
+    picture: Picture, centre: NDArray[np.float64], unit: float, skin: Colour, rng: np.random.Generator
+) -> None:
     turn, line = rng.uniform(-0.2, 0.2) * unit, max(2, int(unit / 18))
     dark, glasses = _darker(skin, 0.35), rng.random() < 0.4
     for side in (-1, 1):

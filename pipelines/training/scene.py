@@ -1,4 +1,4 @@
-"""What the styles draw from: an edge map and the sampler's own noise, turned into lines, distances, relief and colour."""
+"""What the styles draw from: an edge map and the sampler's own noise, as lines, distances, relief and colour."""
 
 from __future__ import annotations
 
@@ -56,6 +56,10 @@ class Scene:
             return np.full_like(self.edges, FAR)
         away = cv2.distanceTransform((self.edges == 0).astype(np.uint8), cv2.DIST_L2, 5)
         return np.minimum(away, FAR).astype(np.float32)
+
+    def near(self, reach: float) -> Plane:
+        """1 on an edge, falling to 1/e at ``reach`` pixels from it."""
+        return np.exp(-self.distance / np.float32(reach)).astype(np.float32)
 
     @cached_property
     def relief(self) -> tuple[Plane, Plane]:
@@ -117,7 +121,7 @@ def step(value: Plane, low: float, high: float) -> Plane:
     return (x * x * (3 - 2 * x)).astype(np.float32)
 
 
-def mix(under: Image | Plane, over: Image | Plane, amount: Plane | float) -> Image:
+def mix(under: Image, over: Image, amount: Plane | float) -> Image:
     """Blend by ``amount`` 0..1 (a plane or one number)."""
     share = amount[..., None] if isinstance(amount, np.ndarray) and amount.ndim == 2 else amount
     return (under + (over - under) * share).astype(np.float32)

@@ -18,7 +18,7 @@ def ink(scene: Scene) -> Image:
     """Black ink on cream paper; lone lines are pressed harder; a soft wash lies to the lower right."""
     wash = np.clip(shifted(scene.glow(3.5), 3, 3) * 2.2, 0, 1) * 0.20
     pigment = _tinted(scene, (0.09, 0.08, 0.11), 0.30)
-    paper = mix(flat(scene, 0.965, 0.938, 0.882), flat(scene, 0.45, 0.52, 0.62) * 0.5 + pigment * 0.5, wash)
+    paper = mix(flat(scene, 0.965, 0.938, 0.882), flat(scene, 0.225, 0.26, 0.31) + np.float32(0.5) * pigment, wash)
     return mix(paper, pigment, scene.line(2.2))
 
 
@@ -27,13 +27,13 @@ def neon(scene: Scene) -> Image:
     colour = rainbow(scene.hue(0.83, 0.24))
     light = 2.2 * scene.glow(2.2) + 2.0 * scene.glow(7) + 1.2 * scene.glow(18)
     wall = flat(scene, 0.030, 0.014, 0.070) + colour * (1 - np.exp(-0.75 * light))[..., None]
-    return mix(wall, 0.62 + 0.38 * colour, scene.line(1.7))
+    return mix(wall, np.float32(0.62) + np.float32(0.38) * colour, scene.line(1.7))
 
 
 def blueprint(scene: Scene) -> Image:
     """White drawing on Prussian blue with a 32-pixel grid."""
-    ground = flat(scene, 0.055, 0.215, 0.480) if scene.tint is None else 0.10 + 0.40 * _even(scene, scene.tint)
-    ground = ground * (0.80 + 0.30 * np.exp(-scene.distance / 14))[..., None]
+    blue = _tinted(scene, (0.055, 0.215, 0.480), 0.40)
+    ground = blue * (0.80 + 0.30 * scene.near(14))[..., None]
     ground = mix(ground, flat(scene, 0.62, 0.78, 0.96), _grid(scene, 8) * 0.05 + _grid(scene, 32) * 0.13)
     return mix(ground, flat(scene, 0.93, 0.97, 1.0), scene.line(1.6))
 
@@ -50,8 +50,8 @@ def chalk(scene: Scene) -> Image:
 def stained_glass(scene: Scene) -> Image:
     """Jewel panes, lit from behind and brightest in their middle, in dark lead."""
     glass = np.power(rainbow(scene.hue(0.58, 0.22, 4)), 1.5)
-    lit = 0.42 + 0.62 * (1 - np.exp(-scene.distance / 9))
-    panes = np.clip(glass * lit[..., None] + (0.16 * (lit - 0.42))[..., None], 0, 1)
+    lit = 0.42 + 0.62 * (1 - scene.near(9))
+    panes: Image = np.clip(glass * lit[..., None] + (0.16 * (lit - 0.42))[..., None], 0, 1)
     sheen = np.clip(shifted(scene.line(1.6), -1, -1) - scene.line(1.6), 0, 1)
     return mix(mix(panes, flat(scene, 1.0, 0.97, 0.85), sheen * 0.30), flat(scene, 0.045, 0.04, 0.05), scene.line(2.8))
 
@@ -62,7 +62,7 @@ def gold(scene: Scene) -> Image:
     across = cv2.Sobel(ridge, cv2.CV_32F, 1, 0) + cv2.Sobel(ridge, cv2.CV_32F, 0, 1)
     shine = np.clip(0.58 - 0.9 * across, 0, 1)
     metal = mix(flat(scene, 0.46, 0.27, 0.07), flat(scene, 1.0, 0.86, 0.46), shine)
-    deep = _tinted(scene, (0.30, 0.045, 0.05), 0.36) * (1 - np.exp(-scene.distance / 26))[..., None]
+    deep = _tinted(scene, (0.30, 0.045, 0.05), 0.36) * (1 - scene.near(26))[..., None]
     ground = flat(scene, 0.022, 0.016, 0.018) + deep + flat(scene, 0.30, 0.17, 0.04) * scene.glow(4)[..., None]
     return mix(ground, metal, scene.line(2.4))
 
@@ -85,7 +85,7 @@ def porcelain(scene: Scene) -> Image:
     light, shine = _lit(scene, 0.55)
     paint = _tinted(scene, (0.10, 0.20, 0.56), 0.45)
     glaze = np.clip(flat(scene, 0.93, 0.945, 0.96) * (0.76 + 0.24 * light)[..., None] + 0.16 * shine[..., None], 0, 1)
-    bled = mix(glaze, 0.4 + 0.6 * paint, 0.50 * np.exp(-scene.distance / 3.2))
+    bled = mix(glaze, 0.4 + 0.6 * paint, 0.50 * scene.near(3.2))
     return mix(bled, paint, scene.line(1.8))
 
 
@@ -93,7 +93,7 @@ def clay(scene: Scene) -> Image:
     """Terracotta modelled in cushions under a low lamp."""
     light, shine = _lit(scene, 0.9)
     body = _tinted(scene, (0.90, 0.53, 0.37), 0.80)
-    creased = 1 - 0.50 * np.exp(-scene.distance / 2.0)
+    creased = 1 - 0.50 * scene.near(2.0)
     lamp = (0.40 + 0.74 * light) * creased
     return np.clip(body * lamp[..., None] + 0.10 * shine[..., None], 0, 1) * (1 - 0.55 * scene.line(1.6))[..., None]
 
@@ -103,7 +103,14 @@ def topographic(scene: Scene) -> Image:
     height = cv2.GaussianBlur(scene.distance, (0, 0), 1.2)
     stops = np.array([0, 6, 14, 24, 38, 64], np.float32)
     tints = np.array(
-        [[0.62, 0.78, 0.62], [0.80, 0.87, 0.66], [0.95, 0.91, 0.70], [0.90, 0.76, 0.54], [0.78, 0.60, 0.45], [0.96, 0.94, 0.92]]
+        [
+            [0.62, 0.78, 0.62],
+            [0.80, 0.87, 0.66],
+            [0.95, 0.91, 0.70],
+            [0.90, 0.76, 0.54],
+            [0.78, 0.60, 0.45],
+            [0.96, 0.94, 0.92],
+        ]
     )
     land = np.stack([np.interp(height, stops, tints[:, band]) for band in range(3)], -1).astype(np.float32)
     phase = np.abs((height / 7 + 0.5) % 1 - 0.5) * 7
@@ -130,7 +137,7 @@ def pop_art(scene: Scene) -> Image:
     ground = mix(colour, flat(scene, 1.0, 0.98, 0.92), 0.34)
     rows, columns = np.mgrid[0 : scene.height, 0 : scene.width].astype(np.float32)
     from_middle = np.hypot((columns + 0.5) % 8 - 4, (rows + 0.5) % 8 - 4)
-    radius = 1.1 + 2.4 * np.exp(-scene.distance / 16)
+    radius = 1.1 + 2.4 * scene.near(16)
     dots = step(radius - from_middle, -0.6, 0.6)
     return mix(mix(ground, colour, dots * 0.42), flat(scene, 0.05, 0.04, 0.07), scene.line(2.6))
 

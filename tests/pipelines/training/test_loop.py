@@ -20,7 +20,7 @@ class Line:
         self.modules = nn.ModuleDict({"line": nn.Linear(1, 1)})
 
     @property
-    def draw(self):  # noqa: ANN201
+    def draw(self):
         return lambda rng: torch.from_numpy(rng.standard_normal((8, 1), dtype=np.float32))
 
     def loss(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:

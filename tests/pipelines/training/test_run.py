@@ -1,4 +1,4 @@
-"""The debug recipe from drawn pictures to a directory that diffusers loads; stages resume; wrong input is a sentence."""
+"""The debug recipe from drawn pictures to a directory that diffusers loads; stages resume; bad input is answered."""
 
 from pathlib import Path
 
@@ -70,7 +70,9 @@ def test_the_export_is_the_painter_that_was_trained(run: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("stage", ["autoencoder", "one-step"])
-def test_a_stage_cut_in_two_gives_the_losses_of_a_whole_one(stage: str, pictures: Path, run: Path, tmp_path: Path) -> None:
+def test_a_stage_cut_in_two_gives_the_losses_of_a_whole_one(
+    stage: str, pictures: Path, run: Path, tmp_path: Path
+) -> None:
     for folder in ("whole", "pieces"):
         (tmp_path / folder).mkdir()
         if stage != "autoencoder":
