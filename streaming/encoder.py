@@ -22,12 +22,9 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
 from streaming.frame import VIDEO_TIME_BASE
+from streaming.rate import MAX_BITRATE, SenderRate
 
 logger = logging.getLogger(__name__)
-
-START_BITRATE = 2_500_000
-MIN_BITRATE = 300_000
-MAX_BITRATE = 8_000_000
 
 _KEYFRAME_INTERVAL = 3000  # on request (PLI) only: a keyframe is many times the size of the others
 _VP8_STEP = 0.25
@@ -69,26 +66,28 @@ class LiveH264Encoder(H264Encoder):
     def __init__(self) -> None:
         super().__init__()
         self._context: VideoCodecContext | None = None
-        self._bitrate = START_BITRATE
+        self._rate = SenderRate()
 
     @property
     def target_bitrate(self) -> int:
-        """Bits a second, kept within MIN_BITRATE and MAX_BITRATE; aiortc sets it from the receiver's REMB."""
-        return self._bitrate
+        """Bits a second. aiortc sets it from the receiver's REMB, which ``SenderRate`` takes or leaves."""
+        return self._rate.target
 
     @target_bitrate.setter
     def target_bitrate(self, bitrate: int) -> None:
-        self._bitrate = _within_bounds(bitrate)
+        self._rate.ask(bitrate)
 
     def encode(self, frame: av.VideoFrame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
         """RTP payloads (RFC 6184) of one picture, and its timestamp on the 90 kHz clock."""
         context = self._context
         if context is None or (context.width, context.height) != (frame.width, frame.height):
             context = self._context = _open_h264(frame.width, frame.height)
-        if context.bit_rate != self._bitrate:
-            context.bit_rate = self._bitrate
+        if context.bit_rate != self._rate.target:
+            context.bit_rate = self._rate.target
         data = _encode(context, frame, force_keyframe)
-        return self._packetize(self._split_bitstream(data)), _timestamp(frame)
+        timestamp = _timestamp(frame)
+        self._rate.count(timestamp, len(data))
+        return self._packetize(self._split_bitstream(data)), timestamp
 
 
 class LiveVp8Encoder(Vp8Encoder):
@@ -100,28 +99,32 @@ class LiveVp8Encoder(Vp8Encoder):
     def __init__(self) -> None:
         super().__init__()
         self._context: VideoCodecContext | None = None
-        self._context_bitrate = self._bitrate = START_BITRATE
+        self._rate = SenderRate()
+        self._context_bitrate = self._rate.target
         self._picture_id = random.randrange(1 << 15)
 
     @property
     def target_bitrate(self) -> int:
         """Bits a second, as in LiveH264Encoder."""
-        return self._bitrate
+        return self._rate.target
 
     @target_bitrate.setter
     def target_bitrate(self, bitrate: int) -> None:
-        self._bitrate = _within_bounds(bitrate)
+        self._rate.ask(bitrate)
 
     def encode(self, frame: av.VideoFrame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
         """RTP payloads (RFC 7741) of one picture, and its timestamp on the 90 kHz clock."""
-        context = self._context
-        stale = abs(self._bitrate - self._context_bitrate) > _VP8_STEP * self._context_bitrate
+        context, bitrate = self._context, self._rate.target
+        stale = abs(bitrate - self._context_bitrate) > _VP8_STEP * self._context_bitrate
         if context is None or stale or (context.width, context.height) != (frame.width, frame.height):
-            self._context_bitrate = self._bitrate
-            context = self._context = _open_vp8(frame.width, frame.height, self._bitrate)
-        payloads = self._packetize(_encode(context, frame, force_keyframe), self._picture_id)
+            self._context_bitrate = bitrate
+            context = self._context = _open_vp8(frame.width, frame.height, bitrate)
+        data = _encode(context, frame, force_keyframe)
+        timestamp = _timestamp(frame)
+        self._rate.count(timestamp, len(data))
+        payloads = self._packetize(data, self._picture_id)
         self._picture_id = (self._picture_id + 1) % (1 << 15)
-        return payloads, _timestamp(frame)
+        return payloads, timestamp
 
 
 def _open_h264(width: int, height: int) -> VideoCodecContext:
@@ -180,7 +183,3 @@ def _encode(context: VideoCodecContext, frame: av.VideoFrame, force_keyframe: bo
 
 def _timestamp(frame: av.VideoFrame) -> int:
     return int(convert_timebase(frame.pts, frame.time_base, VIDEO_TIME_BASE))
-
-
-def _within_bounds(bitrate: int) -> int:
-    return max(MIN_BITRATE, min(int(bitrate), MAX_BITRATE))

@@ -20,7 +20,7 @@ from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateErr
 from aiortc.mediastreams import MediaStreamTrack
 from aiortc.sdp import candidate_from_sdp
 
-from streaming import encoder, sdp
+from streaming import rate, sdp
 from streaming.control_channel import ControlChannel
 from streaming.errors import BadRequest
 from streaming.service import Json, LiveSession, Unsubscribe
@@ -93,8 +93,8 @@ class Peer:
         self.start(self._watch())
         return sdp.hint_bitrate(
             connection.localDescription.sdp,
-            start_kbps=encoder.START_BITRATE // 1000,
-            max_kbps=encoder.MAX_BITRATE // 1000,
+            start_kbps=rate.START_BITRATE // 1000,
+            max_kbps=rate.MAX_BITRATE // 1000,
         )
 
     async def add_candidates(self, values: list[str], *, end: bool) -> None:

@@ -10,6 +10,8 @@ behind for good when each picture is one packet.
 Padding: packets without a payload, which senders use to probe the network, would come out as an empty picture of their
 own once the marker closes the one before. To a decoder that is the end of the stream. They are skipped.
 
+Bitrate: see ``rate.PatientRateControl``.
+
 Loss: it asks for a lost packet once, when the gap is first seen; if the request or the answer is lost too, the picture
 stands still until 512 packets have piled up. Here it asks again every 50 ms, and after 300 ms gives up: it forgets the
 buffer, asks for a keyframe (PLI, RFC 4585 section 6.3.1) and shows nothing until that comes, rather than pictures that
@@ -29,10 +31,13 @@ from typing import Any
 import aiortc.rtcpeerconnection
 from aiortc.codecs import is_rtx
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
+from aiortc.rate import AimdRateControl, RemoteBitrateEstimator
 from aiortc.rtcrtpparameters import RTCRtpReceiveParameters
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from aiortc.rtp import RtpPacket
 from aiortc.utils import uint16_add, uint16_gt
+
+from streaming.rate import PatientRateControl
 
 logger = logging.getLogger(__name__)
 
@@ -49,13 +54,17 @@ _MAX_ASKED = 64
 _MAX_UNDECODED = 30
 _PRIVATE = "_RTCRtpReceiver__"
 _NEEDED = {
+    RemoteBitrateEstimator: {"rate_control"},
+    AimdRateControl: {"current_bitrate", "current_bitrate_initialized"},
     JitterBuffer: {"_capacity", "_origin", "_packets", "_is_video", "_prefetch"},
     RTCRtpReceiver: {
         *(_PRIVATE + name for name in ("jitter_buffer", "nack_generator", "decoder_queue", "timestamp_mapper")),
+        _PRIVATE + "remote_bitrate_estimator",
         *(_PRIVATE + name for name in ("codecs", "decoder_thread")),
     },
 }
 _NEEDED_METHODS = {
+    AimdRateControl: ("update",),
     JitterBuffer: ("add", "remove", "_remove_frame"),
     RTCRtpReceiver: ("_handle_rtp_packet", "_send_rtcp_nack", "_send_rtcp_pli", "receive", "stop"),
 }
@@ -166,6 +175,7 @@ class RepairedReceiver(RTCRtpReceiver):
         if kind == "video":
             self._buffer = MarkerJitterBuffer()
             setattr(self, _PRIVATE + "jitter_buffer", self._buffer)
+            self._private("remote_bitrate_estimator").rate_control = PatientRateControl()
         self._timer: asyncio.TimerHandle | None = None
         self._asking: asyncio.Task[None] | None = None
         self._overdue_since: float | None = None

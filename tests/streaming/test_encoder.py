@@ -16,6 +16,7 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
 from streaming import encoder
 from streaming.frame import VIDEO_TIME_BASE
+from streaming.rate import START_BITRATE
 from streaming.rtp import is_keyframe
 
 KINDS = {"VP8": ("libvpx", vp8_depayload), "H264": ("h264", h264_depayload)}
@@ -89,16 +90,12 @@ def test_the_size_may_change(wire: Wire) -> None:
         assert (seen[-1].width, seen[-1].height) == (size, size)
 
 
-def test_it_starts_sharp_and_stays_within_bounds(wire: Wire) -> None:
-    assert wire.encoder.target_bitrate == encoder.START_BITRATE >= 1_500_000
-    wire.encoder.target_bitrate = 1
-    assert wire.encoder.target_bitrate == encoder.MIN_BITRATE
-    wire.encoder.target_bitrate = 10**9
-    assert wire.encoder.target_bitrate == encoder.MAX_BITRATE
+def test_it_starts_sharp(wire: Wire) -> None:
+    assert wire.encoder.target_bitrate == START_BITRATE >= 1_500_000
+    assert wire.bitrate() > 0.6 * START_BITRATE
 
 
 def test_the_bitrate_follows(wire: Wire) -> None:
-    wire.encoder.target_bitrate = 2_000_000
     high = wire.bitrate()
     wire.encoder.target_bitrate = 500_000
     low = wire.bitrate()
@@ -119,7 +116,7 @@ def test_h264_changes_its_bitrate_without_a_keyframe() -> None:
 def test_vp8_stays_with_small_changes_of_bitrate() -> None:
     wire = Wire("VP8")
     for n in range(30):
-        wire.encoder.target_bitrate = int(encoder.START_BITRATE * (1 + 0.2 * (n % 2)))
+        wire.encoder.target_bitrate = int(START_BITRATE * (1 + 0.2 * (n % 2)))
         wire.send(wire.picture())
     assert wire.keyframes == [0]
 
