@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from streaming.source import Source
 
 from realtime.session import Session
 from streaming.errors import SourceError
+from streaming.source import Source
 
 log = logging.getLogger(__name__)
 
@@ -26,15 +23,17 @@ class Capture:
         self._thread.start()
 
     def close(self, timeout: float = 2.0) -> bool:
-        """Stop after the frame being read. False when the source holds it longer. May be called twice."""
+        """Stop. False when the source can't let go within ``timeout`` seconds. May be called twice."""
         self._stop.set()
+        # Closing wakes a reader that waits for its time, but has itself to wait for one inside a camera's driver.
+        threading.Thread(target=self._source.close, name="capture-close", daemon=True).start()
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
         reason = f"The source {self._source.name} has ended."
         try:
-            while not self._stop.is_set() and (frame := self._source.read()) is not None:
+            while not (self._stop.is_set() or self._session.ended) and (frame := self._source.read()) is not None:
                 self._session.push(frame)
         except SourceError as error:
             reason = str(error)
@@ -42,6 +41,7 @@ class Capture:
             log.exception("The source %s failed.", self._source.name)
             reason = f"The source {self._source.name} failed: {error}"
         finally:
-            # Closed by the thread that reads: libraries don't expect to lose a device in the middle of a read.
             self._source.close()
+            if not (self._stop.is_set() or self._session.ended):
+                log.warning("Session %s: %s", self._session.name, reason)
             self._session.end_soon(reason)

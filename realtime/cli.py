@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +14,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from realtime.errors import RealtimeError
+from realtime.errors import BadInput, RealtimeError
 
 console = Console()
 errors = Console(stderr=True)
@@ -34,12 +37,12 @@ class _OneLineErrors(TyperGroup):
 def _exit_code(error: Exception) -> int | None:
     if isinstance(error, RealtimeError):
         return error.exit_code
-    from pipelines.errors import CheckpointError, PipelineError
-    from streaming.errors import StreamingError
-
-    if isinstance(error, CheckpointError):
-        return 1
-    return 2 if isinstance(error, (PipelineError, StreamingError)) else None
+    # Whoever raised one of these has imported its module, which is too heavy to import only to ask.
+    if (pipelines := sys.modules.get("pipelines.errors")) and isinstance(error, pipelines.PipelineError):
+        return 1 if isinstance(error, pipelines.CheckpointError) else 2
+    if (streaming := sys.modules.get("streaming.errors")) and isinstance(error, streaming.StreamingError):
+        return 1 if error.status >= 500 else 2
+    return None
 
 
 app = typer.Typer(
@@ -115,6 +118,72 @@ def serve(
 
 
 @app.command()
+def image(
+    source: Annotated[str, typer.Argument(metavar="IN", help="The picture to paint; - paints from text alone.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Where to write it: .png, .jpg or .webp.")],
+    prompt: Prompt = None,
+    seed: Seed = None,
+    control: Control = None,
+    strength: Strength = None,
+    size: Annotated[str | None, typer.Option(help="512 or 640x384; the model's own if left out.")] = None,
+    model: Model = "embedded",
+    device: Device = "auto",
+    backend: Backend = "auto",
+) -> None:
+    """Paint one picture."""
+    from realtime import still
+
+    shape = still.parse_size(size) if size else None
+    still.check_target(target)
+    picture = None if source == "-" else still.read_picture(Path(source))
+    loaded, settings = _load(model, device, backend, prompt=prompt, seed=seed, control=control, strength=strength)
+    still.write_picture(target, still.paint_still(picture, loaded, settings, shape))
+    console.print(f"{target}", soft_wrap=True, highlight=False, markup=False)
+
+
+@app.command()
+def video(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="The video file to paint.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Where to write it: .mp4, .mov or .mkv.")],
+    prompt: Prompt = None,
+    seed: Seed = None,
+    control: Control = None,
+    strength: Strength = None,
+    model: Model = "embedded",
+    device: Device = "auto",
+    backend: Backend = "auto",
+) -> None:
+    """Paint a video file: every frame, in order, the audio kept. The middle is cut out in the model's shape."""
+    from rich import progress
+
+    from realtime import film
+
+    film.check_paths(source, target)
+    columns = (*progress.Progress.get_default_columns(), progress.MofNCompleteColumn())
+    with _stoppable(), film.open_film(source, target) as (reading, writing):
+        loaded, settings = _load(model, device, backend, prompt=prompt, seed=seed, control=control, strength=strength)
+        with progress.Progress(*columns, console=console) as bar:
+            task = bar.add_task(target.name, total=reading.frame_count)
+            film.paint_film(reading, writing, loaded, settings, painted=lambda count: bar.advance(task, count))
+    console.print(f"{target}", soft_wrap=True, highlight=False, markup=False)
+
+
+@app.command()
+def bench(
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="model, loop or e2e.")],
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write it to this file.")] = None,
+    model: Model = "embedded",
+    seconds: Annotated[float, typer.Option(min=1, help="How long to measure.")] = 20.0,
+) -> None:
+    """Measure: the model next to diffusers, what the loop costs, or the way from camera to display in a browser."""
+    from realtime import bench as benchmarks
+
+    if what not in benchmarks.BENCHMARKS:
+        raise BadInput(f"There is no benchmark {what!r}; there are {', '.join(benchmarks.BENCHMARKS)}.")
+    benchmarks.main(what, json_path, model=model, seconds=seconds)
+
+
+@app.command()
 def models(as_json: AsJson = False) -> None:
     """The models known by name: size, controls, licence, whether the weights are here."""
     from pipelines.presets import list_presets
@@ -145,10 +214,38 @@ def doctor(
         raise typer.Exit(1)
 
 
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the block, which tidies up, and then the command."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        errors.print("sdxs-live: stopped; nothing was written.")
+        raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _load(name: str, device: str, backend: str, **choices: Any) -> tuple[Any, Any]:
+    """The model, and its default settings with what the command line chose."""
+    from realtime.model import load
+
+    given = {key: value for key, value in choices.items() if value is not None}
+    if "strength" in given:
+        given["conditioning_scale"] = given.pop("strength")
+    with console.status("Loading the model ..."):
+        model = load(name, device=device, backend=backend, control=choices["control"])
+    return model, model.defaults.replace(given)
+
+
 def _leave(clean: bool) -> None:
-    """A thread stuck inside a native library would keep the interpreter from ending, or crash it on the way out."""
+    """A thread inside a native library (the model being loaded) would keep the interpreter from ending, or crash it."""
     if not clean:
-        errors.print("sdxs-live: the model didn't stop in time and was left behind.")
         sys.stdout.flush()
         os._exit(0)
 

@@ -49,10 +49,12 @@ class Hub:
         await asyncio.shield(asyncio.wrap_future(self._scheduler.loaded))
 
     async def aclose(self) -> bool:
-        """End all sessions and threads. False when the model didn't stop within seconds. May be called twice."""
+        """End all sessions and threads. False when the model is busy still. May be called twice."""
         self.close_all(reason="The server is stopping.")
         self._pool.shutdown(wait=False, cancel_futures=True)
-        return await asyncio.to_thread(self._scheduler.close)
+        # Loading can't be interrupted, and nobody is served by waiting for its end.
+        patience = 5.0 if self._scheduler.loaded.done() else 0.1
+        return await asyncio.to_thread(self._scheduler.close, patience)
 
     def close_all(self, *, reason: str) -> None:
         """End all sessions and admit no more."""

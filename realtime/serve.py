@@ -22,6 +22,7 @@ from streaming import stamp
 from streaming.errors import SourceError
 from streaming.peer import PeerOptions
 from streaming.server import make_app
+from streaming.source import open_source
 
 HUB = web.AppKey("hub", Hub)
 
@@ -59,17 +60,15 @@ def build(
     async def say_goodbye(_: web.Application) -> None:
         hub.close_all(reason="The server is stopping.")
 
-    app.cleanup_ctx.append(life)
     if config.source:
         app.cleanup_ctx.append(lambda _: _local_source(hub, str(config.source)))
+    app.cleanup_ctx.append(life)
     app.on_shutdown.insert(0, say_goodbye)  # while the connections can still pass it on
     return app
 
 
 async def _local_source(hub: Hub, url: str) -> AsyncIterator[None]:
     """Open the source at once, so that a wrong one is said at once; feed it to a session once there is a model."""
-    from streaming.source import open_source
-
     try:
         source = await asyncio.to_thread(open_source, url)
     except SourceError as error:
@@ -102,7 +101,7 @@ class Announcer(Protocol):
 
 
 async def serve(config: ServeConfig, announcer: Announcer | None = None, pipeline: Any = None) -> bool:
-    """Run until SIGINT or SIGTERM. False when a thread could not be stopped in time.
+    """Run until SIGINT or SIGTERM. False when the model was still busy at the end.
 
     Raises BadInput or Failure with one sentence.
     """

@@ -95,14 +95,14 @@ class Session:
         return len(self._subscribers)
 
     @property
-    def _ended(self) -> bool:
+    def ended(self) -> bool:
         return self._end_reason is not None
 
     # What the connections call.
 
     def push(self, frame: Frame) -> None:
         """Offer a camera picture. Any thread; after the end it does nothing."""
-        if self._ended:
+        if self.ended:
             return
         self._tally.arrived()
         self._tally.dropped(self._inbox.put(frame))
@@ -114,7 +114,7 @@ class Session:
 
     def listen(self, tell: Callable[[Json], None]) -> Unsubscribe:
         """``tell(event)`` for each event; of a session that has ended already, soon and only that."""
-        if self._ended:
+        if self.ended:
             self._shop.loop.call_soon(tell, {"type": "ended", "reason": self._end_reason})
             return lambda: None
         if self._stats_timer is None:
@@ -133,7 +133,7 @@ class Session:
 
     def status(self) -> Json:
         """A row of ``GET /api/sessions``."""
-        state = "ended" if self._ended else "live" if self._tally.frames_in else "waiting"
+        state = "ended" if self.ended else "live" if self._tally.frames_in else "waiting"
         return {
             "name": self._name,
             "state": state,
@@ -144,7 +144,7 @@ class Session:
 
     def close(self, reason: str) -> None:
         """End it and tell the listeners why. May be called twice."""
-        if self._ended:
+        if self.ended:
             return
         self._end_reason = reason
         if self._stats_timer:
@@ -235,7 +235,7 @@ class Session:
 
     def _tell_stats(self) -> None:
         self._stats_timer = None
-        if self._ended or not len(self._listeners):
+        if self.ended or not len(self._listeners):
             return
         self._stats_timer = self._shop.loop.call_later(STATS_SECONDS, self._tell_stats)
         self._listeners.tell({"type": "stats", **self.status()})

@@ -1,0 +1,261 @@
+"""The command line: what it says, what it returns, and that it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from realtime import doctor
+from realtime.cli import app
+from tests.pipelines import tiny
+
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model directory of the true layout with random weights."""
+    _, directory = tiny.save(tmp_path_factory.mktemp("model"))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("photo") / "photo.png"
+    image = np.zeros((90, 120, 3), np.uint8)
+    cv2.circle(image, (60, 45), 30, (40, 200, 250), -1)
+    cv2.imwrite(str(path), image)
+    return path
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = runner.invoke(app, [str(each) for each in arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+# Errors: one line on stderr, 2 for bad input, 1 for a failure.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["serve", "--port", "70000"], 2, "--port 70000"),
+        (["serve", "--host", "no.such.host.invalid"], 2, "no address of this machine"),
+        (["serve", "--host", "203.0.113.7"], 1, "Can't listen on 203.0.113.7"),
+        (["serve", "--tls-cert", "missing.pem", "--tls-key", "missing.pem", "--port", "0"], 2, "missing.pem"),
+        (["serve", "--tls-cert", "missing.pem"], 2, "both --tls-cert and --tls-key"),
+        (["serve", "--port", "0", "--source", "nowhere.mp4"], 2, "nowhere.mp4"),
+        (["serve", "--port", "0", "--model", "nope"], 2, "no model 'nope'"),
+        (["serve", "--port", "0", "--device", "cuda:99"], 2, "'cuda:99' is not here"),
+        (["serve", "--port", "0", "--device", "toaster"], 2, "no device 'toaster'"),
+        (["image", "nowhere.png", "out.png"], 2, "nowhere.png can't be read"),
+        (["image", "-", "out.txt"], 2, "no picture format"),
+        (["image", "-", "no/such/folder/out.png"], 2, "no folder"),
+        (["image", "-", "out.png", "--size", "big"], 2, "--size 'big'"),
+        (["image", "-", "out.png", "--model", "nope"], 2, "no model 'nope'"),
+    ],
+)
+def test_an_error_is_one_clear_line(arguments: list[str], code: int, words: str) -> None:
+    exit_code, _, stderr = run(*arguments)
+    assert exit_code == code
+    assert words in stderr
+    assert stderr.count("\n") == 1
+    assert stderr.startswith("sdxs-live: ")
+    assert stderr.endswith(".\n") or "?" in stderr
+
+
+def test_a_port_in_use_is_one_clear_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        exit_code, _, stderr = run("serve", "--port", port)
+    assert exit_code == 1
+    assert f"port {port}" in stderr
+    assert stderr.count("\n") == 1
+
+
+def test_a_key_that_is_not_the_certificate_s_is_one_clear_line(tmp_path: Path) -> None:
+    broken = tmp_path / "cert.pem"
+    broken.write_text("not a certificate")
+    exit_code, _, stderr = run("serve", "--port", "0", "--tls-cert", broken, "--tls-key", broken)
+    assert exit_code == 2
+    assert "no certificate with its key" in stderr
+
+
+def test_broken_weights_are_a_failure_that_names_the_file(tmp_path: Path) -> None:
+    _, directory = tiny.save(tmp_path)
+    weights = directory / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    for arguments in (["serve", "--port", "0"], ["image", "-", tmp_path / "out.png"]):
+        exit_code, _, stderr = run(*arguments, "--model", directory, "--backend", "eager")
+        assert exit_code == 1
+        assert str(weights) in stderr
+        assert stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["image"], ["video"], ["models"], ["doctor"], ["bench"]])
+def test_every_command_explains_itself(command: list[str]) -> None:
+    exit_code, stdout, _ = run(*command, "--help")
+    assert exit_code == 0
+    assert "Usage" in stdout
+
+
+def test_help_and_bad_options_load_no_heavy_library() -> None:
+    code = """
+import sys
+from typer.testing import CliRunner
+from realtime.cli import app
+assert CliRunner().invoke(app, ["--help"]).exit_code == 0
+assert CliRunner().invoke(app, ["serve", "--port", "x"]).exit_code == 2
+print([name for name in ("torch", "diffusers", "av", "aiortc", "aiohttp", "cv2", "numpy") if name in sys.modules])
+"""
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert output.stdout.strip() == "[]"
+
+
+# What the commands do.
+
+
+def test_image_paints_a_picture(model: Path, photo: Path, tmp_path: Path) -> None:
+    target = tmp_path / "painted.png"
+    options = ["--model", model, "--backend", "eager", "--prompt", "ink"]
+    assert run("image", photo, target, *options)[0] == 0
+    first = cv2.imread(str(target))
+    assert first.shape == (128, 128, 3)
+    assert run("image", photo, target, *options, "--seed", 5, "--strength", 0.5, "--size", "96x64")[0] == 0
+    assert cv2.imread(str(target)).shape == (64, 96, 3)
+    assert run("image", photo, target, *options)[0] == 0
+    assert (cv2.imread(str(target)) == first).all(), "the same settings give the same picture"
+    assert run("image", photo, target, *options, "--seed", 5)[0] == 0
+    assert (cv2.imread(str(target)) != first).any()
+
+
+def test_image_without_a_picture_paints_from_the_text(model: Path, photo: Path, tmp_path: Path) -> None:
+    pictures = []
+    for prompt in ("ink", "neon"):
+        target = tmp_path / f"{prompt}.png"
+        assert run("image", "-", target, "--model", model, "--backend", "eager", "--prompt", prompt)[0] == 0
+        pictures.append(cv2.imread(str(target)))
+    assert (pictures[0] != pictures[1]).any()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [("--strength", "9", "conditioning_scale is 9"), ("--seed", "-1", "seed is -1"), ("--size", "100", "32")],
+)
+def test_image_says_what_is_out_of_range(
+    model: Path, photo: Path, tmp_path: Path, option: str, value: str, words: str
+) -> None:
+    code, _, stderr = run("image", photo, tmp_path / "o.png", "--model", model, "--backend", "eager", option, value)
+    assert code == 2
+    assert words in stderr
+    assert not (tmp_path / "o.png").exists()
+
+
+def test_models_lists_the_presets_for_people_and_programs() -> None:
+    code, stdout, _ = run("models")
+    assert code == 0
+    assert "embedded" in stdout
+    code, stdout, _ = run("models", "--json")
+    assert code == 0
+    row = json.loads(stdout)[0]
+    assert (row["name"], row["present"]) == ("embedded", True)
+    assert row["unet_parameters"] > 1e6
+    assert row["controls"][0]["kind"] == "canny"
+
+
+def test_doctor_finds_this_machine_fit() -> None:
+    code, stdout, _ = run("doctor", "--json")
+    findings = json.loads(stdout)
+    missing = [finding for finding in findings if finding["verdict"] == "missing"]
+    assert (code, missing) == (0, [])
+    assert {"Python", "Packages", "Memory", "H264 encoder", "VP8 encoder", "Network"} <= {f["check"] for f in findings}
+
+
+def test_doctor_names_the_mend_of_each_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sick() -> Iterator[doctor.Finding]:
+        raise OSError("no leg to stand on")
+
+    monkeypatch.setattr(doctor, "_memory", sick)
+    monkeypatch.setattr(doctor, "_requirements", lambda: ["no-such-package"])
+    code, stdout, _ = run("doctor")
+    assert code == 1
+    assert "no leg to stand on" in stdout
+    assert "not installed: no-such-package" in stdout
+    assert "pip install sdxs-live" in stdout
+
+
+def test_doctor_notes_a_port_in_use() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        findings = list(doctor._port(port))
+    assert [finding.verdict for finding in findings] == ["note"]
+    assert "--port 0" in findings[0].mend
+    assert [finding.verdict for finding in doctor._port(port)] == ["ok"]
+
+
+# The process: it says where it is, and it ends when told to.
+
+
+@contextlib.contextmanager
+def process(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "realtime", "serve", "--port", "0", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def read_until(running: subprocess.Popen[str], pattern: str) -> re.Match[str]:
+    """Lines of stdout until one matches; the process is killed after a minute without."""
+    assert running.stdout
+    watchdog = threading.Timer(100, running.kill)
+    watchdog.start()
+    try:
+        for line in running.stdout:
+            if match := re.search(pattern, line):
+                return match
+    finally:
+        watchdog.cancel()
+    raise AssertionError(f"No line like {pattern!r}; stderr: {running.stderr.read() if running.stderr else ''}")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_prints_its_address_gets_ready_and_ends_on_a_signal(model: Path, number: signal.Signals) -> None:
+    with process("--model", model, "--backend", "eager", "--source", "test:") as running:
+        url = read_until(running, r"Studio +(http://127\.0\.0\.1:\d+/)")[1]
+        read_until(running, "Ready +.* on cpu")
+        with urllib.request.urlopen(url + "healthz", timeout=30) as answer:
+            assert answer.status == 200
+        running.send_signal(number)
+        stdout, stderr = running.communicate(timeout=30)
+        assert running.returncode == 0
+        assert "Traceback" not in stdout + stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_serve_serves_the_page_and_can_be_stopped_while_the_model_is_being_loaded() -> None:
+    with process("--host", "0.0.0.0") as running:
+        port, token = read_until(running, r"Studio +http://localhost:(\d+)/\?token=(\S+)").groups()
+        assert len(token) >= 20
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as answer:
+            assert b"<html" in answer.read()
+        running.send_signal(signal.SIGINT)
+        _, stderr = running.communicate(timeout=30)
+        assert running.returncode == 0
+        assert "Traceback" not in stderr

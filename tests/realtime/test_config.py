@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realtime.config import make
+from realtime.errors import BadInput
+from realtime.terminal import urls
+
+
+def test_on_loopback_no_token_is_needed() -> None:
+    for host in ("127.0.0.1", "localhost", "::1", "127.1.2.3"):
+        assert make(host=host).token is None
+
+
+def test_off_loopback_a_fresh_token_is_made_unless_one_is_given() -> None:
+    first, second = make(host="0.0.0.0"), make(host="0.0.0.0")
+    assert first.token
+    assert len(first.token) >= 20
+    assert first.token != second.token
+    assert make(host="192.168.1.5", token="my-own-token").token == "my-own-token"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"port": 70000}, "--port 70000: input should be less than or equal to 65535."),
+        ({"max_sessions": 0}, "--max-sessions 0"),
+        ({"backend": "magic"}, "'auto', 'eager' or 'openvino'"),
+        ({"token": "short"}, "at least 8 characters"),
+        ({"token": "with space in it"}, "--token may hold letters"),
+        ({"tls_cert": "cert.pem"}, "both --tls-cert and --tls-key"),
+        ({"allow_origins": ("https://example.org/page",)}, "no path"),
+        ({"allow_origins": ("example.org",)}, "https://example.org"),
+    ],
+)
+def test_a_wrong_option_is_named_with_what_to_do(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        make(**options)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_addresses_printed_are_complete() -> None:
+    assert urls(make(), 8080) == ["http://127.0.0.1:8080/"]
+    assert urls(make(host="::1"), 80) == ["http://[::1]:80/"]
+    secure = make(host="example.org", token="a-long-token", tls_cert=Path("c"), tls_key=Path("k"))
+    assert urls(secure, 443) == ["https://example.org:443/?token=a-long-token"]
+    everywhere = urls(make(host="0.0.0.0", token="a-long-token"), 80)
+    assert everywhere[0] == "http://localhost:80/?token=a-long-token"
+    assert all("0.0.0.0" not in address for address in everywhere)
