@@ -33,7 +33,7 @@ class ServeConfig:
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     device: str = "auto"
     backend: Backend = "auto"
-    token: Annotated[str, Field(min_length=8, pattern=r"^[A-Za-z0-9._~-]+$")] | None = None
+    token: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._~-]+$")] | None = None
     max_sessions: Annotated[int, Field(ge=1, le=1000)] = 4
     copy_stamp: bool = False
     tls_cert: Path | None = None
