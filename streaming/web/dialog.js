@@ -9,7 +9,9 @@ export function askToken(again) {
   field.value = "";
   return new Promise((resolve) => {
     dialog.returnValue = "";
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "ok" ? field.value.trim() || null : null), { once: true });
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "ok" ? field.value.trim() || null : null), {
+      once: true,
+    });
     dialog.showModal();
     field.focus();
   });

@@ -86,7 +86,8 @@ export class Live extends EventTarget {
   }
 
   async publish(name, signal) {
-    if (this.state === "starting") this.tell("starting", "Connecting…", "The camera is on; asking the server for a place.");
+    if (this.state === "starting")
+      this.tell("starting", "Connecting…", "The camera is on; asking the server for a place.");
     const publisher = await this.admitted(name, signal);
     store(NAME_KEY, publisher.session);
     this.publisher = publisher;
@@ -146,7 +147,9 @@ export class Live extends EventTarget {
   hear(message) {
     if (message.type === "ended") {
       this.letGo();
-      this.tell("idle", "The session has ended", `${message.reason} Press Start to begin again.`, { reason: message.reason });
+      this.tell("idle", "The session has ended", `${message.reason} Press Start to begin again.`, {
+        reason: message.reason,
+      });
     }
     this.dispatchEvent(new CustomEvent("message", { detail: message }));
   }
@@ -173,7 +176,7 @@ export class Live extends EventTarget {
   }
 
   disconnect() {
-    this.player?.close();
+    this.player?.close({ over: true });
     this.publisher?.close();
     this.player = this.publisher = null;
   }
@@ -194,7 +197,8 @@ const TITLES = {
 /** A title and a message for a person, of any error that can come up here. */
 export function inWords(error) {
   if (error instanceof CameraError) return error;
-  if (!(error instanceof ApiError)) return { title: "That didn't work", message: `${error.message}. Press Start to try again.` };
+  if (!(error instanceof ApiError))
+    return { title: "That didn't work", message: `${error.message}. Press Start to try again.` };
   const title = error.title ?? TITLES[error.status] ?? "The server refused";
   if (error.status === 0 && !error.title) {
     return { title, message: `${error.message} See that sdxs-live is still running there, then press Start.` };

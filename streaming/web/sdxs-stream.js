@@ -4,7 +4,7 @@
 //   <sdxs-stream src="https://host/whep/NAME" token="..."></sdxs-stream>
 //
 // It connects by itself, and again whenever the stream comes back. The server must allow the page's origin.
-// Attributes: `src`, `token` (if the server wants one), `fit` (`contain`, the default, or `cover`).
+// Attributes: `src`, `token` (if the server wants one), `fit` (`contain`, the default, or `cover`); properties too.
 // Property `video`: the <video> inside. Method `close()`: stop for good.
 // Events: `playing` (a picture is there), `ended` (`detail.reason`), `error` (`detail.message`, `.status`, `.final`).
 
@@ -43,10 +43,11 @@ export class WhepPlayer extends EventTarget {
     this.connect();
   }
 
-  /** Stop for good. May be called twice. */
-  close() {
+  /** Stop for good. May be called twice. `over`: the session ends anyway, the server needn't be told. */
+  close({ over = false } = {}) {
     if (this.closed) return;
     this.closed = true;
+    if (over) this.resource = null;
     clearTimeout(this.retry);
     removeEventListener("pagehide", this.leave);
     removeEventListener("pageshow", this.comeBack);
@@ -208,6 +209,19 @@ export class SdxsStream extends HTMLElement {
       this.player.addEventListener(type, ({ detail }) => this.dispatchEvent(new CustomEvent(type, { detail })));
     }
   }
+}
+
+// The attributes as properties, so that `stream.src = "..."` works too.
+for (const name of SdxsStream.observedAttributes) {
+  Object.defineProperty(SdxsStream.prototype, name, {
+    get() {
+      return this.getAttribute(name);
+    },
+    set(value) {
+      if (value === null) this.removeAttribute(name);
+      else this.setAttribute(name, value);
+    },
+  });
 }
 
 if (!customElements.get("sdxs-stream")) customElements.define("sdxs-stream", SdxsStream);

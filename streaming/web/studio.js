@@ -15,7 +15,7 @@ const CAMERA_KEY = "sdxs.camera";
 const byId = (id) => document.getElementById(id);
 const api = new Api({ askToken });
 const status = new StatusLine(byId("status"));
-const form = new SettingsForm(byId("settings"));
+const form = new SettingsForm(document);
 const styles = new StylePicker(byId("preset"), byId("styles"));
 const live = new Live(api, {
   input: byId("input"),
@@ -80,8 +80,8 @@ const hear = {
     changes.delete(id);
     const cue = byId("cue");
     Object.assign(cue.dataset, { id, seq });
-    const delay = since === undefined ? "" : `, ${Math.round(performance.now() - since)} ms after you asked`;
-    cue.textContent = `Change ${id} shows from picture ${seq}${delay}`;
+    const delay = since === undefined ? "" : `, after ${Math.round(performance.now() - since)} ms`;
+    cue.textContent = `Change ${id}: on picture ${seq}${delay}`;
   },
   stats(row) {
     lastStats = row;
@@ -240,7 +240,12 @@ async function introduce() {
   form.showDefaults(defaults);
   styles.show(form.prompt.value);
   if (live.state === "live") sendChosen();
-  if (live.state === "idle" && !status.isError) status.show("Ready", "Press Start and watch yourself being repainted.", "idle");
+  if (live.state === "idle" && !status.isError)
+    status.show(
+      "Ready",
+      "Press Start: a diffusion model repaints your camera along its edges, picture by picture.",
+      "idle",
+    );
 }
 
 /** Waits for a server that warms up or comes back; null when it refuses. */
@@ -251,7 +256,12 @@ async function loadAbout() {
     } catch (error) {
       const passing = error.status === 503 || error.status === 0;
       const { title, message } = inWords(error);
-      if (live.state === "idle") status.show(error.status === 503 ? "Warming up…" : title, message, passing && error.status ? "starting" : "error");
+      if (live.state === "idle")
+        status.show(
+          error.status === 503 ? "Warming up…" : title,
+          message,
+          passing && error.status ? "starting" : "error",
+        );
       if (!passing) return null;
       await new Promise((resolve) => setTimeout(resolve, ABOUT_RETRY_MS));
     }

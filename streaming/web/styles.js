@@ -33,6 +33,7 @@ export class StylePicker extends EventTarget {
     this.styles = styles;
     const own = new Option("Your own words", "");
     this.select.replaceChildren(own, ...styles.map(({ name }, index) => new Option(name, String(index))));
+    this.cards.style.setProperty("--count", styles.length);
     this.cards.replaceChildren(...styles.map((style, index) => card(style, index)));
   }
 
@@ -79,5 +80,13 @@ function invented(words) {
   let hash = 0;
   for (const letter of words) hash = (hash * 31 + letter.codePointAt(0)) % 360;
   const tone = (turn, saturation, lightness) => `hsl(${(hash + turn) % 360} ${saturation}% ${lightness}%)`;
-  return [tone(0, 30, 78), tone(40, 60, 70), tone(120, 30, 45), tone(180, 45, 45), tone(20, 45, 84), tone(200, 35, 25), "#14191b"];
+  return [
+    tone(0, 30, 78),
+    tone(40, 60, 70),
+    tone(120, 30, 45),
+    tone(180, 45, 45),
+    tone(20, 45, 84),
+    tone(200, 35, 25),
+    "#14191b",
+  ];
 }

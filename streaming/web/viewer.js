@@ -26,7 +26,8 @@ stream.addEventListener("error", ({ detail }) => {
 
 stream.setAttribute("fit", query.get("fit") === "cover" ? "cover" : "contain");
 if (token) stream.setAttribute("token", token);
-if (window.RTCPeerConnection) stream.setAttribute("src", new URL(`../whep/${encodeURIComponent(name)}`, import.meta.url));
+if (window.RTCPeerConnection)
+  stream.setAttribute("src", new URL(`../whep/${encodeURIComponent(name)}`, import.meta.url));
 else status.textContent = "This browser can't do WebRTC; open this address in another one.";
 
 function finalWords({ status: code, message }) {

@@ -109,6 +109,7 @@ export class Publisher extends EventTarget {
   }
 
   receive(data) {
+    if (this.closed) return; // last words, still under way when the person pressed Stop
     let message;
     try {
       message = JSON.parse(data);
@@ -136,7 +137,8 @@ function preferCodecs(transceiver) {
   if (!transceiver.setCodecPreferences || codecs.length === 0) return;
   const rank = ({ mimeType, sdpFmtpLine = "" }) => {
     const type = mimeType.toLowerCase();
-    if (type === "video/h264") return /packetization-mode=1/.test(sdpFmtpLine) && /=42[0-9a-f]{4}/i.test(sdpFmtpLine) ? 0 : 3;
+    if (type === "video/h264")
+      return /packetization-mode=1/.test(sdpFmtpLine) && /=42[0-9a-f]{4}/i.test(sdpFmtpLine) ? 0 : 3;
     return type === "video/vp8" ? 1 : 2;
   };
   transceiver.setCodecPreferences([...codecs].sort((a, b) => rank(a) - rank(b)));
