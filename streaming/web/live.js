@@ -65,7 +65,7 @@ export class Live extends EventTarget {
       closeCamera(this.stream); // many phones can't open two at a time
       await this.openCamera(cameraId, run.signal);
       await this.publisher?.replace(this.stream);
-      this.tell(this.state, "Live", "Another camera now.");
+      if (this.state === "live") this.tell("live", "Live", "Another camera now.");
     } catch (error) {
       this.failed(run, error);
     }
@@ -78,6 +78,7 @@ export class Live extends EventTarget {
       closeCamera(stream);
       signal.throwIfAborted();
     }
+    closeCamera(this.stream); // of a choice that this one has overtaken
     const run = this.run;
     stream.getVideoTracks()[0].addEventListener("ended", () => this.cameraGone(run, stream));
     this.stream = stream;

@@ -81,7 +81,7 @@ const hear = {
     const cue = byId("cue");
     Object.assign(cue.dataset, { id, seq });
     const delay = since === undefined ? "" : `, after ${Math.round(performance.now() - since)} ms`;
-    cue.textContent = `Change ${id}: on picture ${seq}${delay}`;
+    cue.textContent = `Change ${id}: picture ${seq}${delay}`;
   },
   stats(row) {
     lastStats = row;
@@ -241,11 +241,7 @@ async function introduce() {
   styles.show(form.prompt.value);
   if (live.state === "live") sendChosen();
   if (live.state === "idle" && !status.isError)
-    status.show(
-      "Ready",
-      "Press Start: a diffusion model repaints your camera along its edges, picture by picture.",
-      "idle",
-    );
+    status.show("Ready", "Press Start: a diffusion model repaints your camera along its edges.", "idle");
 }
 
 /** Waits for a server that warms up or comes back; null when it refuses. */

@@ -96,6 +96,7 @@ export class Publisher extends EventTarget {
       const timer = setTimeout(() => reject(noWay()), CONNECT_MS);
       connection.addEventListener("connectionstatechange", check);
       channel.addEventListener("open", check);
+      this.addEventListener("lost", check);
       signal.addEventListener("abort", () => settle(reject, signal.reason));
       check();
     });

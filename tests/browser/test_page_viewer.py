@@ -58,7 +58,7 @@ async def test_the_viewer_waits_for_its_session_and_for_its_return(browser: Brow
 
 async def test_the_viewer_survives_a_broken_connection(browser: Browser) -> None:
     async with open_studio(browser) as studio:
-        page = await studio.live()
+        await studio.live()
         session = studio.hub.only()
         viewer = await studio.page(f"/view/{session.name}")
         await plays(viewer)
@@ -116,24 +116,26 @@ class Site:
 
 async def test_the_element_plays_in_another_sites_page(browser: Browser) -> None:
     site = Site()
-    async with serve(site.app()) as other:
-        async with open_studio(browser, token="secret", allow_origins=[other.url]) as studio:
-            await studio.live("/?token=secret&session=stage")
-            site.html = EMBED.format(url=studio.url, name="stage", token="secret")
-            guest = await studio.page(other.url)
-            await plays(guest)
-            assert (await guest.evaluate("window.heard"))[0] == ["playing", None]
-            session = studio.hub.only()
-            assert len(session.viewers) == 2
+    async with (
+        serve(site.app()) as other,
+        open_studio(browser, token="secret", allow_origins=[other.url]) as studio,
+    ):
+        await studio.live("/?token=secret&session=stage")
+        site.html = EMBED.format(url=studio.url, name="stage", token="secret")
+        guest = await studio.page(other.url)
+        await plays(guest)
+        assert (await guest.evaluate("window.heard"))[0] == ["playing", None]
+        session = studio.hub.only()
+        assert len(session.viewers) == 2
 
-            # close() is for good, and can be called twice.
-            await guest.evaluate("const e = document.querySelector('sdxs-stream'); e.close(); e.close();")
-            await eventually(lambda: len(session.viewers) == 1, "the viewer has left")
-            # Another src starts again; leaving the page's tree stops.
-            await guest.evaluate("document.querySelector('sdxs-stream').src += '?again'")
-            await eventually(lambda: len(session.viewers) == 2, "it plays again")
-            await guest.evaluate("document.querySelector('sdxs-stream').remove()")
-            await eventually(lambda: len(session.viewers) == 1, "the viewer has left again")
+        # close() is for good, and can be called twice.
+        await guest.evaluate("const e = document.querySelector('sdxs-stream'); e.close(); e.close();")
+        await eventually(lambda: len(session.viewers) == 1, "the viewer has left")
+        # Another src starts again; leaving the page's tree stops.
+        await guest.evaluate("document.querySelector('sdxs-stream').src += '?again'")
+        await eventually(lambda: len(session.viewers) == 2, "it plays again")
+        await guest.evaluate("document.querySelector('sdxs-stream').remove()")
+        await eventually(lambda: len(session.viewers) == 1, "the viewer has left again")
 
 
 async def test_the_element_tells_what_is_wrong(browser: Browser) -> None:
