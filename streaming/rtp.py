@@ -249,14 +249,28 @@ class RepairedReceiver(RTCRtpReceiver):
         self._timer = None
         if self._overdue_since is not None and self._media is not None:
             now = time.monotonic()
-            awaiting = buffer.awaited_keyframe is not None
-            if now - (self._asked_keyframe if awaiting else self._overdue_since) >= (
-                KEYFRAME_WAIT if awaiting else GIVE_UP
-            ):
+            overdue = now - self._overdue_since
+            missing = self._missing(buffer)
+            if self._is_hopeless(buffer, now, overdue, bool(missing)):
                 self._start(self._give_up(buffer, self._media))
-            elif now - self._overdue_since >= 0.9 * ASK_AGAIN:  # a timer may fire a clock tick early
-                self._start(self._ask_again(buffer, self._media))
+            elif overdue >= 0.9 * ASK_AGAIN and (missing or buffer.awaited_keyframe is None):
+                # (A timer may fire a clock tick early.) Nothing missing and yet no complete picture: its end never
+                # came. Then what follows the newest packet is asked for.
+                self._start(self._ask_again(self._media, missing or [uint16_add(self._newest(), 1)]))
         self._watch(buffer)
+
+    def _is_hopeless(self, buffer: MarkerJitterBuffer, now: float, overdue: float, missing: bool) -> bool:
+        # A gap with nothing on the list of the missing is too old to be asked for.
+        lost_for_good = not missing and buffer.has_gap(self._newest())
+        if buffer.awaited_keyframe is not None:
+            return now - self._asked_keyframe >= (GIVE_UP if lost_for_good else KEYFRAME_WAIT)
+        return lost_for_good or overdue >= GIVE_UP
+
+    def _missing(self, buffer: MarkerJitterBuffer) -> list[int]:
+        """The packets that can still be asked for, the most urgent first."""
+        origin = buffer.origin() or 0
+        missing: set[int] = self._private("nack_generator").missing
+        return sorted((seq for seq in missing if not uint16_gt(origin, seq)), key=lambda seq: uint16_add(seq, -origin))
 
     def _start(self, asking: Coroutine[Any, Any, None]) -> None:
         if self._asking is not None and not self._asking.done():
@@ -264,17 +278,9 @@ class RepairedReceiver(RTCRtpReceiver):
             return
         self._asking = asyncio.ensure_future(asking)
 
-    async def _ask_again(self, buffer: MarkerJitterBuffer, media: RtpPacket) -> None:
-        origin = buffer.origin()
-        missing = sorted(
-            seq for seq in self._private("nack_generator").missing if origin is None or not uint16_gt(origin, seq)
-        )
-        if not missing and buffer.awaited_keyframe is not None:
-            return
-        # Nothing missing and yet no complete picture: its end never came. The packet after the newest is asked for.
-        lost = missing[-_MAX_ASKED:] or [uint16_add(self._newest(), 1)]
+    async def _ask_again(self, media: RtpPacket, missing: list[int]) -> None:
         self.asked_again += 1
-        await self._send_rtcp_nack(media.ssrc, lost)
+        await self._send_rtcp_nack(media.ssrc, missing[:_MAX_ASKED])
 
     async def _give_up(self, buffer: MarkerJitterBuffer, media: RtpPacket) -> None:
         now = self._asked_keyframe = time.monotonic()
