@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Annotated
 
 import cv2
-import torch
 import typer
 
 from pipelines.errors import PipelineError
-from pipelines.training import data, evaluate, stages
+from pipelines.training import data, evaluate, ranks, stages
 from pipelines.training.recipes import RECIPES
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -37,14 +36,17 @@ def prepare_command(recipe: RecipeOption = DEFAULT, folder: DataOption = DATA) -
 
 @app.command("train")
 def train_command(
-    stage: Annotated[str, typer.Argument(help="autoencoder, one-step, finetune, or all of them in turn: all.")],
+    stage: Annotated[str, typer.Argument(help="autoencoder, text, one-step, finetune; or all, in turn.")],
     recipe: RecipeOption = DEFAULT,
     folder: DataOption = DATA,
     out: OutOption = OUT,
 ) -> None:
-    """Train a stage; called again, it goes on from its last checkpoint."""
+    """Train a stage; called again, it goes on from its last checkpoint. Quickest on a CPU as a process a core:
+    ``torchrun --nproc-per-node 2 -m pipelines.training train all``."""
+    ranks.join()
     for name in stages.STAGES if stage == "all" else (stage,):
         stages.train(name, RECIPES[recipe.value], folder, out)
+    ranks.leave()
 
 
 @app.command("export")
@@ -71,7 +73,6 @@ def main(run: Callable[[], None] = app) -> None:
     """The command line; a wrong input is one sentence and exit code 2."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the drawing worker is forked
     cv2.setNumThreads(1)
-    torch.set_num_threads(max(1, os.cpu_count() or 1))
     try:
         run()
     except PipelineError as error:

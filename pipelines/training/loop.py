@@ -1,6 +1,6 @@
 """The loop every stage shares: learning rate, gradient clipping, weight average, checkpoints, log.
 
-Every step draws from generators seeded by (seed, step), so a resumed run gives the losses of an unbroken one.
+Every step draws from generators seeded by (seed, step), so that a resumed run gives the losses of an unbroken one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainin
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from pipelines.training.batches import Batch
+from pipelines.training import ranks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,23 +49,43 @@ class Stage(Protocol):
     modules: nn.ModuleDict
 
     @property
-    def draw(self) -> Callable[[np.random.Generator], Batch]:
+    def draw(self) -> Callable[[np.random.Generator], Any]:
         """Draws the samples of one step; runs in a worker process beside the training."""
         ...
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, batch: Any) -> dict[str, Tensor]:
         """Scalars to log; the one called ``loss`` is minimised. Torch's generator is seeded before the call."""
         ...
 
 
-class _Steps(Dataset[Batch]):
+class _Steps(Dataset[Any]):
     """The samples of every step, by its number."""
 
-    def __init__(self, draw: Callable[[np.random.Generator], Batch], seed: int) -> None:
-        self.draw, self.seed = draw, seed
+    def __init__(self, draw: Callable[[np.random.Generator], Any], seed: int) -> None:
+        self.draw, self.seed, self.rank = draw, seed, ranks.rank()
 
-    def __getitem__(self, step: int) -> Batch:
-        return self.draw(np.random.default_rng((self.seed, step)))
+    def __getitem__(self, step: int) -> Any:
+        return self.draw(np.random.default_rng((self.seed, step, self.rank)))
+
+
+class _Log:
+    """The means of every period's scalars, one JSON line each; only the first process writes."""
+
+    def __init__(self, path: Path, period: int) -> None:
+        self.path, self.period = path, period
+        self.sums: dict[str, float] = {}
+        self.started = time.monotonic()
+
+    def add(self, step: int, scalars: dict[str, float]) -> None:
+        for name, value in scalars.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        if step % self.period:
+            return
+        means = {name: round(value / self.period, 5) for name, value in self.sums.items()}
+        self.sums.clear()
+        if ranks.rank() == 0:
+            with self.path.open("a") as log:
+                log.write(json.dumps({"step": step, "s": round(time.monotonic() - self.started), **means}) + "\n")
 
 
 class Trainer:
@@ -85,29 +105,21 @@ class Trainer:
         if (folder / "state.pt").exists():
             self._restore(folder / "state.pt")
 
-    def run(self, *, until: int | None = None, on_checkpoint: Callable[[], None] | None = None) -> list[float]:
+    def run(self, *, until: int | None = None) -> list[float]:
         """Train from where the state stands to step ``until`` (all of them by default) and return the losses."""
         last = min(until or self.schedule.steps, self.schedule.steps)
         losses: list[float] = []
-        saved = started = time.monotonic()
-        sums: dict[str, float] = {}
+        saved = time.monotonic()
+        log = _Log(self.folder / "log.jsonl", self.schedule.log_every)
         columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, transient=True) as progress, (self.folder / "log.jsonl").open("a") as log:
+        with Progress(*columns, transient=True, disable=ranks.rank() > 0) as progress:
             bar = progress.add_task(self.folder.name, total=last, completed=self.step)
             for batch in self._batches(last):
                 scalars = self._one_step(batch)
                 losses.append(scalars["loss"])
-                for name, value in scalars.items():
-                    sums[name] = sums.get(name, 0.0) + value
-                if self.step % self.schedule.log_every == 0:
-                    means = {name: round(value / self.schedule.log_every, 5) for name, value in sums.items()}
-                    log.write(json.dumps({"step": self.step, "s": round(time.monotonic() - started), **means}) + "\n")
-                    log.flush()
-                    sums.clear()
+                log.add(self.step, scalars)
                 if time.monotonic() - saved > 60 * self.schedule.checkpoint_minutes:
                     self.save()
-                    if on_checkpoint:
-                        on_checkpoint()
                     saved = time.monotonic()
                 progress.update(bar, completed=self.step)
         self.save()
@@ -115,6 +127,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write the state in one piece: a crash leaves the last whole one."""
+        if ranks.rank() > 0:
+            return
         state = {
             "step": self.step,
             "modules": self.stage.modules.state_dict(),
@@ -124,18 +138,19 @@ class Trainer:
         torch.save(state, self.folder / "state.part")
         (self.folder / "state.part").replace(self.folder / "state.pt")
 
-    def _batches(self, last: int) -> DataLoader[Batch]:
+    def _batches(self, last: int) -> DataLoader[Any]:
         steps = _Steps(self.stage.draw, self.schedule.seed)
         order = range(self.step, last)
         return DataLoader(steps, sampler=order, batch_size=None, num_workers=self.schedule.workers)
 
-    def _one_step(self, batch: Batch) -> dict[str, float]:
+    def _one_step(self, batch: Any) -> dict[str, float]:
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.step)
-        torch.manual_seed(self.schedule.seed * 1_000_003 + self.step)
+        torch.manual_seed(self.schedule.seed * 1_000_003 + 64 * self.step + ranks.rank())
         scalars = self.stage.loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
         scalars["loss"].backward()
+        ranks.average_gradients(self.parameters)
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
         self.step += 1

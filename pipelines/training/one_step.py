@@ -1,4 +1,4 @@
-"""Stage 2: U-Net, ControlNet and text encoder learn to paint in the sampler's one step; stage 3 lets the decoder join.
+"""Stages 3 and 4: U-Net, ControlNet, text encoder and decoder learn to paint in the sampler's one step.
 
 The step is the one that inference takes: latents = a·x_T + b·(model output), a and b from the schedule.
 """
@@ -23,7 +23,7 @@ from pipelines.training.batches import Batch, open_canvases, sample
 from pipelines.training.losses import picture_loss
 from pipelines.training.recipes import OneStepPlan, Recipe
 from pipelines.training.styles import STYLES
-from pipelines.training.text import build_text_encoder, build_tokenizer
+from pipelines.training.text import build_text_encoder, build_tokenizer, tokens
 
 DOWN = ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D")
 UP = ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D")
@@ -41,7 +41,10 @@ def build_scheduler() -> DEISMultistepScheduler:
 
 
 def build_unet(recipe: Recipe) -> UNet2DConditionModel:
-    """A U-Net in SDXS's shape: three stages, no mid block, no transformer at the highest resolution."""
+    """A U-Net in SDXS's shape: three stages, no mid block, no transformer at the highest resolution.
+
+    The prompt also joins the time embedding, and so reaches every layer, those of the highest resolution too.
+    """
     return UNet2DConditionModel(
         sample_size=32,
         in_channels=recipe.latent_channels,
@@ -51,6 +54,8 @@ def build_unet(recipe: Recipe) -> UNet2DConditionModel:
         down_block_types=DOWN,
         up_block_types=UP,
         mid_block_type=None,
+        addition_embed_type="text",
+        addition_embed_type_num_heads=4,
         cross_attention_dim=recipe.text_width,
         attention_head_dim=4,
         norm_num_groups=16,
@@ -88,7 +93,7 @@ class Painter:
     def latents(self, edges: Tensor, noise: Tensor, texts: list[str], strength: Tensor) -> Tensor:
         """One step from ``noise`` (B×C×H/8×W/8) under ``edges`` (B×3×H×W), each sample at its own strength (B)."""
         step = one_step({**build_scheduler().config, "_class_name": "DEISMultistepScheduler"})
-        words = self.text_encoder(self.tokens(texts))[0]
+        words = self.text_encoder(tokens(self.tokenizer, texts))[0]
         time = torch.full((len(noise),), step.timestep)
         down, middle = self.controlnet(noise, time, words, edges, return_dict=False)
         scale = strength.view(-1, 1, 1, 1)
@@ -101,13 +106,6 @@ class Painter:
             return_dict=False,
         )[0]
         return step.from_noise * noise + step.from_output * output
-
-    def tokens(self, texts: list[str]) -> Tensor:
-        """Token numbers, B×L, padded or cut to the tokenizer's length."""
-        length = self.tokenizer.model_max_length
-        return self.tokenizer(
-            texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-        ).input_ids
 
 
 def build_painter(recipe: Recipe, vae: AutoencoderTiny, folder: Path) -> Painter:
@@ -149,10 +147,12 @@ class OneStepStage:
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         painter, plan = self.painter, self.plan
         latents = painter.latents(batch.edges, batch.noise, batch.captions, batch.strength)
+        seen = plan.decoded
+        picture = picture_loss(painter.vae.decoder(latents[:seen]), batch.target[:seen], plan.edge_weight, plan.sharp)
+        if not plan.latent_weight:
+            return {"loss": picture}
         with torch.no_grad():
             wanted = painter.vae.encoder(batch.target)
             spread = wanted.std(dim=(0, 2, 3), keepdim=True).clamp_min(0.05)
         near = F.mse_loss(latents / spread, wanted / spread)
-        seen = plan.decoded
-        picture = picture_loss(painter.vae.decoder(latents[:seen]), batch.target[:seen], plan.edge_weight, plan.sharp)
-        return {"loss": plan.latent_weight * near + plan.picture_weight * picture, "latent": near, "picture": picture}
+        return {"loss": plan.latent_weight * near + picture, "latent": near, "picture": picture}

@@ -9,15 +9,14 @@ from pipelines.training.loop import Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class OneStepPlan:
-    """How the painter trains: crops of ``crop`` pixels, ``batch`` a step, the first ``decoded`` of them also compared
-    as pictures; the weights of the losses; whether the decoder trains along."""
+    """How the painter trains: crops of ``crop`` pixels, ``batch`` a step and process, the first ``decoded`` of
+    them also compared as pictures; the weights of the losses; whether the decoder trains along."""
 
     schedule: Schedule
     crop: int
     batch: int
     decoded: int
-    latent_weight: float = 1.0
-    picture_weight: float = 1.0
+    latent_weight: float = 0.1
     edge_weight: float = 1.0
     sharp: float = 0.0
     train_decoder: bool = False
@@ -41,6 +40,8 @@ class Recipe:
     autoencoder_crop: int
     autoencoder_batch: int
     autoencoder: Schedule
+    text_batch: int
+    text: Schedule
     one_step: OneStepPlan
     finetune: OneStepPlan
 
@@ -60,13 +61,14 @@ EMBEDDED = Recipe(
     autoencoder_crop=64,
     autoencoder_batch=16,
     autoencoder=Schedule(steps=2600, learning_rate=2e-3),
+    text_batch=48,
+    text=Schedule(steps=1200, learning_rate=2e-3),
     one_step=OneStepPlan(
-        schedule=Schedule(steps=4500, learning_rate=1e-3, warmup=200),
+        schedule=Schedule(steps=6500, learning_rate=1e-3, warmup=200),
         crop=128,
-        batch=8,
-        decoded=4,
-        latent_weight=0.3,
-        picture_weight=3.0,
+        batch=6,
+        decoded=6,
+        latent_weight=0.0,
         train_decoder=True,
     ),
     finetune=OneStepPlan(
@@ -75,7 +77,6 @@ EMBEDDED = Recipe(
         batch=6,
         decoded=6,
         latent_weight=0.0,
-        picture_weight=3.0,
         sharp=0.3,
         train_decoder=True,
     ),
@@ -96,6 +97,8 @@ DEBUG = Recipe(
     autoencoder_crop=32,
     autoencoder_batch=8,
     autoencoder=Schedule(steps=6, learning_rate=1e-3, warmup=2, log_every=2, workers=0),
+    text_batch=8,
+    text=Schedule(steps=6, learning_rate=1e-3, warmup=2, log_every=2, workers=0),
     one_step=OneStepPlan(
         schedule=Schedule(steps=6, learning_rate=1e-3, warmup=2, log_every=2, workers=0), crop=64, batch=4, decoded=2
     ),

@@ -12,8 +12,9 @@ from pipelines.training.export import export
 from pipelines.training.loop import Trainer
 from pipelines.training.one_step import OneStepStage, Painter, build_painter
 from pipelines.training.recipes import Recipe
+from pipelines.training.text_stage import TextStage
 
-STAGES = ("autoencoder", "one-step", "finetune")
+STAGES = ("autoencoder", "text", "one-step", "finetune")
 
 
 class StageError(PipelineError):
@@ -37,17 +38,23 @@ def trainer(stage: str, recipe: Recipe, data: Path, out: Path) -> Trainer:
     """The trainer of a stage, restored from its checkpoint where there is one."""
     if stage == "autoencoder":
         return Trainer(AutoencoderStage(recipe, data), recipe.autoencoder, out / stage)
+    if stage == "text":
+        painter = load_painter(recipe, out, "autoencoder")
+        reader = TextStage(painter.text_encoder, painter.tokenizer, recipe.text_width, recipe.text_batch)
+        return Trainer(reader, recipe.text, out / stage)
     plan = recipe.one_step if stage == "one-step" else recipe.finetune
     painter = load_painter(recipe, out, STAGES[STAGES.index(stage) - 1])
     return Trainer(OneStepStage(recipe, plan, data, painter), plan.schedule, out / stage)
 
 
 def load_painter(recipe: Recipe, out: Path, stage: str) -> Painter:
-    """The painter as ``stage`` left it, averaged weights; after the autoencoder alone its other parts are fresh."""
+    """The painter as ``stage`` left it, averaged weights; what no stage has trained yet is fresh."""
     vae = build(recipe)
     vae.load_state_dict(_averaged(out / "autoencoder", "vae"))
     painter = build_painter(recipe, vae, out / "painter")
-    if stage != "autoencoder":
+    if stage == "text":
+        painter.text_encoder.load_state_dict(_averaged(out / stage, "text_encoder"))
+    elif stage != "autoencoder":
         for name in ("unet", "controlnet", "text_encoder"):
             getattr(painter, name).load_state_dict(_averaged(out / stage, name))
         vae.decoder.load_state_dict(_averaged(out / stage, "decoder"))
@@ -56,7 +63,7 @@ def load_painter(recipe: Recipe, out: Path, stage: str) -> Painter:
 
 def export_last(recipe: Recipe, out: Path, directory: Path) -> None:
     """Export the latest stage that has a checkpoint. Raises StageError where there is none."""
-    trained = [stage for stage in STAGES[1:] if (out / stage / "state.pt").is_file()]
+    trained = [stage for stage in STAGES[2:] if (out / stage / "state.pt").is_file()]
     if not trained:
         raise StageError(f"{out} holds no trained painter; run the command train first.")
     export(load_painter(recipe, out, trained[-1]), directory, name=recipe.name)

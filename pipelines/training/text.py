@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from pipelines.training.captions import english_words
@@ -30,13 +32,21 @@ def build_tokenizer(lines: list[str], folder: Path, vocabulary: int) -> CLIPToke
     symbols = [*alphabet, *(letter + "</w>" for letter in alphabet), *(merge.replace(" ", "") for merge in merges)]
     folder.mkdir(parents=True, exist_ok=True)
     vocab = {symbol: index for index, symbol in enumerate(dict.fromkeys([*symbols, START, END]))}
-    (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")
+    _write(folder / "vocab.json", json.dumps(vocab, ensure_ascii=False))
+    _write(folder / "merges.txt", "#version: 0.2\n" + "\n".join(merges))
     marks = {"bos_token": START, "eos_token": END, "pad_token": END, "unk_token": END}
-    (folder / "special_tokens_map.json").write_text(json.dumps(marks, indent=2) + "\n", encoding="utf-8")
+    _write(folder / "special_tokens_map.json", json.dumps(marks, indent=2))
     config = {**marks, "tokenizer_class": "CLIPTokenizer", "model_max_length": LENGTH, "do_lower_case": True}
-    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    _write(folder / "tokenizer_config.json", json.dumps(config, indent=2))
     return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def tokens(tokenizer: Any, texts: list[str]) -> Tensor:
+    """Token numbers, B×L, padded or cut to the tokenizer's length."""
+    length = tokenizer.model_max_length
+    numbered = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    ids: Tensor = numbered.input_ids
+    return ids
 
 
 def build_text_encoder(tokenizer: Any, width: int, layers: int) -> CLIPTextModel:
@@ -55,3 +65,10 @@ def build_text_encoder(tokenizer: Any, width: int, layers: int) -> CLIPTextModel
         initializer_factor=8.0,  # CLIP's σ of 0.02 is meant for wide layers; narrow ones start too quiet
     )
     return CLIPTextModel(config)
+
+
+def _write(path: Path, text: str) -> None:
+    """In one piece: several training processes may write the same file at once."""
+    own = path.with_suffix(f".{os.getpid()}")
+    own.write_text(text + "\n", encoding="utf-8")
+    own.replace(path)
