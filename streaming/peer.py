@@ -91,11 +91,7 @@ class Peer:
             raise BadRequest(f"The offer can't be answered: {str(error).rstrip('.')}.") from error
         self._unsubscribe.append(self.session.listen(self._hear))
         self.start(self._watch())
-        return sdp.hint_bitrate(
-            connection.localDescription.sdp,
-            start_kbps=rate.START_BITRATE // 1000,
-            max_kbps=rate.MAX_BITRATE // 1000,
-        )
+        return self._finished(str(connection.localDescription.sdp))
 
     async def add_candidates(self, values: list[str], *, end: bool) -> None:
         """Trickled candidates (the texts after ``candidate:``), and whether they were the last. Raises BadRequest."""
@@ -134,6 +130,10 @@ class Peer:
     def _prepare(self) -> None:
         """Add tracks, before the offer is applied: afterwards aiortc ignores preferences, without a word."""
         raise NotImplementedError
+
+    def _finished(self, answer: str) -> str:
+        """The answer as it is sent."""
+        return answer
 
     def _up(self) -> None:
         """The connection came up."""
@@ -218,6 +218,10 @@ class Publisher(Peer):
     def _prepare(self) -> None:
         self.connection.on("track", self._track)
         self._prefer_codecs("video", "recvonly")
+
+    def _finished(self, answer: str) -> str:
+        start, most = rate.START_BITRATE // 1000, rate.MAX_BITRATE // 1000
+        return sdp.hint_bitrate(answer, start_kbps=start, max_kbps=most)
 
     def _track(self, track: MediaStreamTrack) -> None:
         if track.kind == "video":

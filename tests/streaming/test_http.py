@@ -193,6 +193,7 @@ async def test_created_has_location_etag_and_an_answer(server: Server, hub: Fake
         assert publisher.etag.startswith('"')
         assert publisher.etag != viewer.etag
         assert "x-google-start-bitrate=2500" in publisher.answer
+        assert "x-google" not in viewer.answer
         assert publisher.answer.count("a=fmtp:") == publisher.answer.count("a=rtpmap:")
     assert not hub.live
 
