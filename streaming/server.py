@@ -46,10 +46,8 @@ def make_app(
     app = web.Application(middlewares=[problems, preflight, guard], client_max_size=MAX_BODY)
     app[CONNECTIONS] = connections
     app.on_response_prepare.append(add_headers)
-    app.add_routes(WhipRoutes(connections).routes())
-    app.add_routes(WhepRoutes(connections).routes())
-    app.add_routes(ApiRoutes(hub).routes())
-    app.add_routes(PageRoutes(web_root).routes())
+    for room in (WhipRoutes(connections), WhepRoutes(connections), ApiRoutes(hub), PageRoutes(web_root)):
+        app.add_routes(room.routes())
 
     async def close(_: web.Application) -> None:
         await connections.close()
