@@ -64,7 +64,7 @@ EMBEDDED = Recipe(
     text_batch=48,
     text=Schedule(steps=1200, learning_rate=2e-3),
     one_step=OneStepPlan(
-        schedule=Schedule(steps=6500, learning_rate=1e-3, warmup=200),
+        schedule=Schedule(steps=7500, learning_rate=1.5e-3, warmup=200),
         crop=128,
         batch=6,
         decoded=6,
@@ -72,10 +72,10 @@ EMBEDDED = Recipe(
         train_decoder=True,
     ),
     finetune=OneStepPlan(
-        schedule=Schedule(steps=1500, learning_rate=3e-4, seed=1),
+        schedule=Schedule(steps=2600, learning_rate=4e-4, seed=1),
         crop=192,
-        batch=6,
-        decoded=6,
+        batch=3,
+        decoded=3,
         latent_weight=0.0,
         sharp=0.3,
         train_decoder=True,

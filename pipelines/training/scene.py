@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Plane = NDArray[np.float32]  # H×W
 Image = NDArray[np.float32]  # H×W×3, RGB in [0, 1]
 
-CELL = 8  # latents a side that share one value of the colour field: 64 pixels
+CELL = 4  # latents a side that share one value of the colour field: 32 pixels
 FAR = 64.0  # pixels; distances are cut here, further than a small network can see
 
 
@@ -70,6 +70,14 @@ class Scene:
         smooth = cv2.GaussianBlur(height.astype(np.float32), (0, 0), 1.6)
         return cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8)
 
+    @cached_property
+    def direction(self) -> tuple[Plane, Plane]:
+        """Which way the nearby lines run: 1 level, −1 upright, and 1 rising, −1 falling; 0 where nothing prevails."""
+        ridge = self.glow(1.5)
+        x, y = cv2.Sobel(ridge, cv2.CV_32F, 1, 0), cv2.Sobel(ridge, cv2.CV_32F, 0, 1)
+        level, rising, both = (cv2.GaussianBlur(part, (0, 0), 6) for part in (y * y - x * x, 2 * x * y, x * x + y * y))
+        return level / (both + 1e-4), rising / (both + 1e-4)
+
     def field(self, channel: int, cell: int = CELL) -> Plane:
         """Smooth normal field (σ about 1): the noise averaged over cells of ``cell`` latents, interpolated."""
         latents = self.noise[channel]
@@ -81,10 +89,10 @@ class Scene:
         """The noise itself, interpolated to pixels: texture that a seed fixes."""
         return cv2.resize(self.noise[channel], (self.width, self.height), interpolation=cv2.INTER_CUBIC)
 
-    def hue(self, base: float, spread: float, cell: int = CELL) -> Plane:
-        """Hue: ``base`` moved by the colour field times ``spread``; a tint takes the place of the base."""
-        field = self.field(0, cell)
-        return base + spread * field if self.tint is None else self.tint + min(spread, 0.05) * field
+    def hue(self, base: Plane | float, spread: float = 0.05) -> Plane:
+        """Hue: ``base`` moved a little by the noise's colour field; a tint takes the place of the base."""
+        field = self.field(0, CELL)
+        return np.asarray((base if self.tint is None else self.tint) + spread * field, np.float32)
 
 
 WHEEL = np.array(  # twelve pigments from red through green, blue and violet, chosen to look equally strong

@@ -24,7 +24,8 @@ def ink(scene: Scene) -> Image:
 
 def neon(scene: Scene) -> Image:
     """Glowing tubes with a white heart on a night-blue wall."""
-    colour = rainbow(scene.hue(0.83, 0.24))
+    level, rising = scene.direction
+    colour = rainbow(scene.hue(0.70 - 0.20 * level + 0.08 * rising))
     light = 2.2 * scene.glow(2.2) + 2.0 * scene.glow(7) + 1.2 * scene.glow(18)
     wall = flat(scene, 0.030, 0.014, 0.070) + colour * (1 - np.exp(-0.75 * light))[..., None]
     return mix(wall, np.float32(0.62) + np.float32(0.38) * colour, scene.line(1.7))
@@ -40,7 +41,11 @@ def blueprint(scene: Scene) -> Image:
 
 def chalk(scene: Scene) -> Image:
     """Dusty chalk, its colour drifting, on a wiped blackboard."""
-    colour = mix(flat(scene, 0.96, 0.95, 0.90), rainbow(scene.hue(0.14, 0.3)), 0.38 if scene.tint is None else 0.75)
+    colour = mix(
+        flat(scene, 0.96, 0.95, 0.90),
+        rainbow(scene.hue(0.14 + 0.30 * scene.direction[0])),
+        0.40 if scene.tint is None else 0.75,
+    )
     board = flat(scene, 0.115, 0.165, 0.150) + (0.025 * scene.field(1))[..., None]
     dust = np.clip(scene.glow(3.2) * 1.5, 0, 1) * 0.30
     broken = np.clip(0.86 + 0.16 * scene.grain(2), 0.45, 1)
@@ -49,9 +54,9 @@ def chalk(scene: Scene) -> Image:
 
 def stained_glass(scene: Scene) -> Image:
     """Jewel panes, lit from behind and brightest in their middle, in dark lead."""
-    glass = np.power(rainbow(scene.hue(0.58, 0.22, 4)), 1.5)
-    lit = 0.42 + 0.62 * (1 - scene.near(9))
-    panes: Image = np.clip(glass * lit[..., None] + (0.16 * (lit - 0.42))[..., None], 0, 1)
+    glass = np.power(rainbow(scene.hue(0.60 + 0.10 * scene.direction[0] + 0.50 * (1 - scene.near(15)))), 1.4)
+    lit = 0.52 + 0.50 * (1 - scene.near(9))
+    panes: Image = np.clip(glass * lit[..., None] + (0.16 * (lit - 0.52))[..., None], 0, 1)
     sheen = np.clip(shifted(scene.line(1.6), -1, -1) - scene.line(1.6), 0, 1)
     return mix(mix(panes, flat(scene, 1.0, 0.97, 0.85), sheen * 0.30), flat(scene, 0.045, 0.04, 0.05), scene.line(2.8))
 
@@ -70,10 +75,10 @@ def gold(scene: Scene) -> Image:
 def paper_cut(scene: Scene) -> Image:
     """Sheets of paper stacked towards the middle of each shape, each throwing a soft shadow."""
     distance = cv2.GaussianBlur(scene.distance, (0, 0), 0.8)
-    hue = scene.hue(0.56, 0.22)
+    hue = scene.hue(0.55 + 0.16 * scene.direction[0])
     picture = rainbow(hue, 0.8) * 0.42
     for index, start in enumerate((0.9, 5.0, 11.0, 19.0, 30.0)):
-        sheet = mix(rainbow(hue + 0.025 * index, 0.85), flat(scene, 0.99, 0.96, 0.91), 0.24 + 0.13 * index)
+        sheet = mix(rainbow(hue + 0.07 * index, 0.85), flat(scene, 0.99, 0.96, 0.91), 0.24 + 0.13 * index)
         cover = step(distance, start - 0.7, start + 0.7)
         shadow = cv2.GaussianBlur(shifted(cover, 3, 3), (0, 0), 2.0) * (1 - cover) * 0.34
         picture = mix(picture * (1 - shadow)[..., None], sheet, cover)
@@ -126,14 +131,14 @@ def aurora(scene: Scene) -> Image:
     for row in range(scene.height - 2, -1, -1):
         curtain[row] += keep * curtain[row + 1]
     light = 1 - np.exp(-0.42 * cv2.GaussianBlur(curtain, (0, 0), 1.2))
-    colour = rainbow(scene.hue(0.42, 0.14) + 0.20 * (1 - light), 0.95)
+    colour = rainbow(scene.hue(0.40 + 0.10 * scene.direction[1]) + 0.26 * (1 - light), 0.95)
     sky = flat(scene, 0.018, 0.035, 0.095) + np.array([0.03, 0.02, 0.05], np.float32) * scene.field(1)[..., None] * 0.5
     return mix(np.clip(sky + colour * (0.78 * light)[..., None], 0, 1), 0.70 + 0.30 * colour, scene.line(1.7))
 
 
 def pop_art(scene: Scene) -> Image:
     """Flat loud colours, dots of the printing screen swelling towards bold black lines."""
-    colour = rainbow(scene.hue(0.12, 0.26), 0.95)
+    colour = rainbow(scene.hue(0.14 - 0.26 * scene.near(16) + 0.12 * scene.direction[0]), 0.95)
     ground = mix(colour, flat(scene, 1.0, 0.98, 0.92), 0.34)
     rows, columns = np.mgrid[0 : scene.height, 0 : scene.width].astype(np.float32)
     from_middle = np.hypot((columns + 0.5) % 8 - 4, (rows + 0.5) % 8 - 4)
