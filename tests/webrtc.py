@@ -72,7 +72,7 @@ class Server:
 @contextlib.asynccontextmanager
 async def serve(app: web.Application) -> AsyncIterator[Server]:
     """Listen on a free port of 127.0.0.1 until the block ends; then shut the application down."""
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=2.0)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
