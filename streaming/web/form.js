@@ -96,7 +96,7 @@ export class SettingsForm extends EventTarget {
     this.prompt.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
-      this.change({ prompt: this.prompt.value }, 0);
+      this.flush();
     });
     this.strength.addEventListener("input", () => this.slide({ conditioning_scale: this.strength.valueAsNumber }));
     this.low.addEventListener("input", () => this.slideEdges(this.low));

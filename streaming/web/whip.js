@@ -6,6 +6,7 @@ const CONNECT_MS = 15_000;
 const GATHER_MS = 1_000;
 /** How long a connection may hang before it counts as lost: Wi-Fi blinks. */
 const HANG_MS = 4_000;
+const GOODBYE_MS = 1_000;
 const MAX_BITRATE = 2_500_000;
 
 /**
@@ -60,8 +61,11 @@ export class Publisher extends EventTarget {
     if (this.closed) return;
     this.closed = true;
     clearTimeout(this.hanging);
-    if (this.resource) this.api.remove(this.resource);
-    this.connection?.close();
+    // By HTTP first, so that the server knows why; a server that doesn't answer isn't waited for.
+    const told = this.resource ? this.api.remove(this.resource) : null;
+    Promise.race([told, new Promise((resolve) => setTimeout(resolve, GOODBYE_MS))]).then(() =>
+      this.connection?.close(),
+    );
   }
 
   connect() {

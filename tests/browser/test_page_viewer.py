@@ -19,6 +19,10 @@ async def plays(page: Page) -> None:
     await page.wait_for_function(MOVES)
 
 
+async def is_silent(viewer: Page) -> None:
+    await viewer.wait_for_function("document.body.innerText.trim() === ''")
+
+
 async def test_the_viewer_is_only_the_picture(browser: Browser) -> None:
     async with open_studio(browser) as studio:
         page = await studio.live()
@@ -26,7 +30,7 @@ async def test_the_viewer_is_only_the_picture(browser: Browser) -> None:
         assert link.endswith(f"/view/{studio.hub.only().name}")
         viewer = await studio.page(link)
         await plays(viewer)
-        assert await viewer.inner_text("body") == ""
+        await is_silent(viewer)
         for element in ("html", "body", "sdxs-stream"):
             assert await viewer.evaluate("e => getComputedStyle(document.querySelector(e)).cursor", element) == "none"
         box = await viewer.locator("sdxs-stream video").bounding_box()
@@ -46,7 +50,7 @@ async def test_the_viewer_waits_for_its_session_and_for_its_return(browser: Brow
         await viewer.wait_for_function("document.querySelector('#status').textContent.includes('There is no session')")
         page = await studio.live("/?session=stage")
         await plays(viewer)
-        assert await viewer.inner_text("#status") == ""
+        await is_silent(viewer)
         await page.click("#stop")
         # Over: black, and no words over a show.
         await viewer.wait_for_function("document.querySelector('#stream').style.visibility === 'hidden'")
@@ -67,7 +71,7 @@ async def test_the_viewer_survives_a_broken_connection(browser: Browser) -> None
         await mine.connection.close()
         await eventually(lambda: {peer.id for peer in studio.connections.all()} - before, "the viewer comes back")
         await eventually(lambda: len(session.viewers) == 2, "it gets pictures again")
-        assert await viewer.evaluate("document.querySelector('#stream').style.visibility") == "visible"
+        assert await viewer.evaluate("document.querySelector('#stream').style.visibility") != "hidden"
 
 
 async def test_the_viewers_link_carries_the_token_and_without_it_says_so(browser: Browser) -> None:
