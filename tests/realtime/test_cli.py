@@ -152,6 +152,17 @@ def test_image_without_a_picture_paints_from_the_text(model: Path, photo: Path, 
     assert (pictures[0] != pictures[1]).any()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_image_runs_the_embedded_model_as_it_comes(photo: Path, tmp_path: Path) -> None:
+    target = tmp_path / "painted.jpg"
+    code, _, stderr = run("image", photo, target)
+    assert code == 0, stderr
+    painted = cv2.imread(str(target))
+    assert painted.shape == (256, 256, 3)
+    assert painted.std() > 5, "a picture, not a flat colour"
+
+
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [("--strength", "9", "conditioning_scale is 9"), ("--seed", "-1", "seed is -1"), ("--size", "100", "32")],

@@ -41,7 +41,7 @@ async def test_the_source_is_painted_and_a_browser_may_watch_it_and_publish_besi
             await webrtc.Viewer.start(server, "live") as viewer,
             await webrtc.Publisher.start(server, "me") as publisher,
         ):
-            seen = await viewer.see(20)
+            seen = await viewer.see(20, deadline=60)
             assert publisher.name == "me"
     counters = [each.stamp.counter for each in seen if each.stamp]
     assert len(counters) > 10
