@@ -1,4 +1,4 @@
-"""Every figure of the README, measured here: ``make bench``. Prints the tables and writes JSON to benchmarks/results/."""
+"""Every figure of the README, measured here (``make bench``): prints tables, writes JSON to benchmarks/results/."""
 
 from __future__ import annotations
 

@@ -1,0 +1,65 @@
+"""Converted OpenVINO graphs kept between starts: converting takes seconds, reading the result takes a moment.
+
+A file is named by everything that decides its content, so a stale one is never read; broken ones are made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipelines.graph import PaintGraph
+
+_DECIDING = ("openvino", "torch", "diffusers", "sdxs-live")
+
+
+def cache_folder() -> Path:
+    """``$SDXS_CACHE``, otherwise ``sdxs-live`` in the user's cache folder."""
+    own = os.environ.get("SDXS_CACHE")
+    if own:
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sdxs-live"
+
+
+def converted(graph: PaintGraph, core: Any, convert: Callable[[], Any], save: Callable[[Any, Path], None]) -> Any:
+    """The model from the cache, or converted now and kept. A folder that can't be written is no error."""
+    folder = cache_folder() / f"openvino-{_digest(graph)}"
+    try:
+        return core.read_model(folder / "graph.xml")
+    except RuntimeError:  # not there, or cut off by a full disk
+        model = convert()
+    _keep(model, folder, save)
+    return model
+
+
+def _keep(model: Any, folder: Path, save: Callable[[Any, Path], None]) -> None:
+    """Written aside and renamed, so that another process never reads half of it."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=folder.parent))
+    except OSError:
+        return
+    try:
+        save(model, aside / "graph.xml")
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
+    except (OSError, RuntimeError):
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _digest(graph: PaintGraph) -> str:
+    """Of the weights, the layout, the step and the versions of whatever turns them into a graph."""
+    digest = hashlib.sha256()
+    for name in _DECIDING:
+        digest.update(f"{name} {importlib.metadata.version(name)}\n".encode())
+    digest.update(f"{graph.step}\n{graph}\n".encode())
+    for name, tensor in sorted(graph.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
