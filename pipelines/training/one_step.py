@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from pipelines.sampler import one_step
 from pipelines.training import captions
 from pipelines.training.batches import Batch, open_canvases, sample
-from pipelines.training.losses import picture_loss
+from pipelines.training.losses import colour_loss, picture_loss
 from pipelines.training.recipes import OneStepPlan, Recipe
 from pipelines.training.styles import STYLES
 from pipelines.training.text import build_text_encoder, build_tokenizer, tokens
@@ -148,9 +148,11 @@ class OneStepStage:
         painter, plan = self.painter, self.plan
         latents = painter.latents(batch.edges, batch.noise, batch.captions, batch.strength)
         seen = plan.decoded
-        picture = picture_loss(painter.vae.decoder(latents[:seen]), batch.target[:seen], plan.edge_weight, plan.sharp)
+        painted, target = painter.vae.decoder(latents[:seen]), batch.target[:seen]
+        colour = colour_loss(painted, target)
+        picture = picture_loss(painted, target, plan.edge_weight, plan.sharp) + plan.colour_weight * colour
         if not plan.latent_weight:
-            return {"loss": picture}
+            return {"loss": picture, "colour": colour}
         with torch.no_grad():
             wanted = painter.vae.encoder(batch.target)
             spread = wanted.std(dim=(0, 2, 3), keepdim=True).clamp_min(0.05)

@@ -10,7 +10,7 @@ from pipelines.training.loop import Schedule
 @dataclass(frozen=True, kw_only=True)
 class OneStepPlan:
     """How the painter trains: crops of ``crop`` pixels, ``batch`` a step and process, the first ``decoded`` of
-    them also compared as pictures; the weights of the losses; whether the decoder trains along."""
+    them also compared as pictures; the weights of the losses (``losses``); whether the decoder trains along."""
 
     schedule: Schedule
     crop: int
@@ -19,6 +19,7 @@ class OneStepPlan:
     latent_weight: float = 0.1
     edge_weight: float = 1.0
     sharp: float = 0.0
+    colour_weight: float = 1.0
     train_decoder: bool = False
 
 
@@ -68,11 +69,11 @@ EMBEDDED = Recipe(
         crop=128,
         batch=6,
         decoded=6,
-        latent_weight=0.0,
+        latent_weight=0.1,
         train_decoder=True,
     ),
     finetune=OneStepPlan(
-        schedule=Schedule(steps=2600, learning_rate=4e-4, seed=1),
+        schedule=Schedule(steps=2900, learning_rate=8e-4, seed=1, checkpoint_minutes=2),
         crop=192,
         batch=3,
         decoded=3,

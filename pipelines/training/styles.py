@@ -55,8 +55,8 @@ def chalk(scene: Scene) -> Image:
 def stained_glass(scene: Scene) -> Image:
     """Jewel panes, lit from behind and brightest in their middle, in dark lead."""
     glass = np.power(rainbow(scene.hue(0.60 + 0.10 * scene.direction[0] + 0.50 * (1 - scene.near(15)))), 1.4)
-    lit = 0.52 + 0.50 * (1 - scene.near(9))
-    panes: Image = np.clip(glass * lit[..., None] + (0.16 * (lit - 0.52))[..., None], 0, 1)
+    lit = 0.74 + 0.30 * (1 - scene.near(9))
+    panes: Image = np.clip(glass * lit[..., None] + (0.16 * (lit - 0.74))[..., None], 0, 1)
     sheen = np.clip(shifted(scene.line(1.6), -1, -1) - scene.line(1.6), 0, 1)
     return mix(mix(panes, flat(scene, 1.0, 0.97, 0.85), sheen * 0.30), flat(scene, 0.045, 0.04, 0.05), scene.line(2.8))
 
@@ -100,7 +100,7 @@ def clay(scene: Scene) -> Image:
     body = _tinted(scene, (0.90, 0.53, 0.37), 0.80)
     creased = 1 - 0.50 * scene.near(2.0)
     lamp = (0.40 + 0.74 * light) * creased
-    return np.clip(body * lamp[..., None] + 0.10 * shine[..., None], 0, 1) * (1 - 0.55 * scene.line(1.6))[..., None]
+    return np.clip(body * lamp[..., None] + 0.10 * shine[..., None], 0, 1) * (1 - 0.75 * scene.line(1.7))[..., None]
 
 
 def topographic(scene: Scene) -> Image:

@@ -36,7 +36,7 @@ def test_a_style_follows_its_own_edges_and_not_others(style: str) -> None:
     painted = np.rint(draw(Scene(edges, some_noise(2)), style) * 255).astype(np.uint8)
     elsewhere = np.ascontiguousarray(np.roll(edges, (23, 31), (0, 1)))
     found = edges_of(painted)
-    assert edge_f1(edges, found) > edge_f1(elsewhere, found) + 0.25
+    assert edge_f1(edges, found) > edge_f1(elsewhere, found) + 0.2
 
 
 @pytest.mark.parametrize("style", ["neon", "stained glass", "paper cut", "aurora", "pop art"])
