@@ -80,6 +80,7 @@ class Session:
         self._outbox: Mailbox[_Result] = Mailbox()
         self._preparing = threading.Lock()
         self._bad_pictures = 0
+        self._next_seq: int | None = None
         self._end_reason: str | None = None
         self._subscribers: Listeners[Frame] = Listeners("viewer")
         self._listeners: Listeners[Json] = Listeners("listener")
@@ -104,6 +105,9 @@ class Session:
         """Offer a camera picture. Any thread; after the end it does nothing."""
         if self.ended:
             return
+        for _ in range(self._missed_before(frame)):
+            self._tally.arrived()
+            self._tally.dropped()
         self._tally.arrived()
         self._tally.dropped(self._inbox.put(frame))
         self._kick()
@@ -176,6 +180,11 @@ class Session:
         self._tally.dropped()
         if final:
             self.end_soon(f"The model failed {MAX_FAILURES} times in a row on this session; the last time: {error}")
+
+    def _missed_before(self, frame: Frame) -> int:
+        """How many pictures the source itself dropped since the last one: they came in too, and are counted."""
+        expected, self._next_seq = self._next_seq, frame.seq + 1
+        return 0 if expected is None else max(0, frame.seq - expected)
 
     # Between the two: the pool.
 

@@ -294,3 +294,14 @@ async def test_the_stamp_is_copied_when_asked_for(make_hub: MakeHub) -> None:
 def test_the_defaults_of_the_fake_are_those_the_tests_count_on() -> None:
     assert Settings().seed == 0
     assert Settings().conditioning_scale == 1.0
+
+
+async def test_what_the_source_dropped_is_counted(make_hub: MakeHub) -> None:
+    """The connection converts the newest picture only; a gap in its numbers is drops like any other."""
+    session = (await make_hub()).open("gaps")
+    for number in (3, 4, 7):
+        session.push(numbered(number))
+    await until(lambda: settled(session))
+    row = session.status()
+    assert row["frames_in"] == 5
+    assert row["frames_dropped"] >= 2
