@@ -152,7 +152,7 @@ async def says(page: Page, words: str) -> None:
     """Wait until the status line contains these words. Fails with what it says instead."""
     try:
         await page.wait_for_function(
-            "words => document.querySelector('#status').textContent.includes(words)", arg=words, timeout=20_000
+            "words => document.querySelector('#status').textContent.includes(words)", arg=words, timeout=40_000
         )
     except Exception:
         status = await page.inner_text("#status")

@@ -84,14 +84,18 @@ async def test_the_viewers_link_carries_the_token_and_without_it_says_so(browser
         await stranger.wait_for_function("document.querySelector('#status').textContent.includes('wants its token')")
 
 
-async def test_a_viewer_that_is_closed_is_gone_at_once(browser: Browser) -> None:
+async def test_a_viewer_that_is_closed_says_so(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_studio(browser) as studio:
         await studio.live()
         session = studio.hub.only()
         viewer = await studio.page(f"/view/{session.name}")
         await eventually(lambda: len(session.viewers) == 2, "the viewer plays")
+        told: list[str] = []
+        find = studio.connections.viewer
+        monkeypatch.setattr(studio.connections, "viewer", lambda name, id: told.append(name) or find(name, id))
         await viewer.goto("about:blank")
-        await eventually(lambda: len(session.viewers) == 1, "the viewer has left", deadline=3)
+        await eventually(lambda: len(session.viewers) == 1, "the viewer has left")
+        await eventually(lambda: told == [session.name], "it says so, and doesn't just vanish")
 
 
 EMBED = """<!doctype html><title>Somebody's page</title>
