@@ -36,7 +36,7 @@ def prepare_command(recipe: RecipeOption = DEFAULT, folder: DataOption = DATA) -
 
 @app.command("train")
 def train_command(
-    stage: Annotated[str, typer.Argument(help="autoencoder, text, one-step, finetune; or all, in turn.")],
+    stage: Annotated[str, typer.Argument(help="autoencoder, text, edges, one-step, finetune; or all.")],
     recipe: RecipeOption = DEFAULT,
     folder: DataOption = DATA,
     out: OutOption = OUT,

@@ -47,7 +47,7 @@ def sample(
     edges, noises, targets, strengths, texts = [], [], [], [], []
     for index in range(count):
         style = names[order[index % len(names)]]
-        edge = _edges(canvases, size, rng)
+        edge = edges_of_crop(canvases, size, rng)
         noise = rng.standard_normal((latent_channels, size // 8, size // 8), dtype=np.float32)
         text, tint = captions.caption(style, rng)
         strength = float(rng.choice([0.0, rng.random()])) if rng.random() < weak else 1.0
@@ -66,8 +66,8 @@ def sample(
     )
 
 
-def _edges(canvases: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A crop's edges; nearly empty crops teach little, so most of them are drawn again."""
+def edges_of_crop(canvases: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The edge map of a random crop; nearly empty crops teach little, so most of them are drawn again."""
     for _ in range(4):
         crop = random_crop(canvases[rng.integers(len(canvases))], size, rng)
         edges = webcam_edges(crop, rng)

@@ -1,4 +1,4 @@
-"""Stages 3 and 4: U-Net, ControlNet, text encoder and decoder learn to paint in the sampler's one step.
+"""Stages 4 and 5: U-Net, ControlNet, text encoder and decoder learn to paint in the sampler's one step.
 
 The step is the one that inference takes: latents = a·x_T + b·(model output), a and b from the schedule.
 """
@@ -77,6 +77,8 @@ def build_controlnet(recipe: Recipe) -> ControlNetModel:
     zeros = [*model.controlnet_down_blocks, model.controlnet_mid_block, model.controlnet_cond_embedding.conv_out]
     for layer in zeros:
         nn.init.normal_(layer.weight, std=0.05)
+    with torch.no_grad():
+        model.conv_in.weight.mul_(0.3)  # the noise speaks softly here, so that the map is heard
     return model
 
 

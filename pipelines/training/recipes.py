@@ -43,6 +43,9 @@ class Recipe:
     autoencoder: Schedule
     text_batch: int
     text: Schedule
+    edges_crop: int
+    edges_batch: int
+    edges: Schedule
     one_step: OneStepPlan
     finetune: OneStepPlan
 
@@ -64,6 +67,9 @@ EMBEDDED = Recipe(
     autoencoder=Schedule(steps=2600, learning_rate=2e-3),
     text_batch=48,
     text=Schedule(steps=1200, learning_rate=2e-3),
+    edges_crop=64,
+    edges_batch=16,
+    edges=Schedule(steps=1900, learning_rate=2e-3),
     one_step=OneStepPlan(
         schedule=Schedule(steps=7500, learning_rate=1.5e-3, warmup=200),
         crop=128,
@@ -100,6 +106,9 @@ DEBUG = Recipe(
     autoencoder=Schedule(steps=6, learning_rate=1e-3, warmup=2, log_every=2, workers=0),
     text_batch=8,
     text=Schedule(steps=6, learning_rate=1e-3, warmup=2, log_every=2, workers=0),
+    edges_crop=32,
+    edges_batch=4,
+    edges=Schedule(steps=6, learning_rate=1e-3, warmup=2, log_every=2, workers=0),
     one_step=OneStepPlan(
         schedule=Schedule(steps=6, learning_rate=1e-3, warmup=2, log_every=2, workers=0), crop=64, batch=4, decoded=2
     ),

@@ -8,13 +8,14 @@ import torch
 
 from pipelines.errors import PipelineError
 from pipelines.training.autoencoder import AutoencoderStage, build
+from pipelines.training.edge_stage import EdgeStage
 from pipelines.training.export import export
 from pipelines.training.loop import Trainer
 from pipelines.training.one_step import OneStepStage, Painter, build_painter
 from pipelines.training.recipes import Recipe
 from pipelines.training.text_stage import TextStage
 
-STAGES = ("autoencoder", "text", "one-step", "finetune")
+STAGES = ("autoencoder", "text", "edges", "one-step", "finetune")
 
 
 class StageError(PipelineError):
@@ -42,8 +43,12 @@ def trainer(stage: str, recipe: Recipe, data: Path, out: Path) -> Trainer:
         painter = load_painter(recipe, out, "autoencoder")
         reader = TextStage(painter.text_encoder, painter.tokenizer, recipe.text_width, recipe.text_batch)
         return Trainer(reader, recipe.text, out / stage)
-    plan = recipe.one_step if stage == "one-step" else recipe.finetune
     painter = load_painter(recipe, out, STAGES[STAGES.index(stage) - 1])
+    if stage == "edges":
+        embedding, channels = painter.controlnet.controlnet_cond_embedding, recipe.unet_channels[0]
+        drawer = EdgeStage(embedding, channels, data, crop=recipe.edges_crop, batch=recipe.edges_batch)
+        return Trainer(drawer, recipe.edges, out / stage)
+    plan = recipe.one_step if stage == "one-step" else recipe.finetune
     return Trainer(OneStepStage(recipe, plan, data, painter), plan.schedule, out / stage)
 
 
@@ -52,9 +57,11 @@ def load_painter(recipe: Recipe, out: Path, stage: str) -> Painter:
     vae = build(recipe)
     vae.load_state_dict(_averaged(out / "autoencoder", "vae"))
     painter = build_painter(recipe, vae, out / "painter")
-    if stage == "text":
-        painter.text_encoder.load_state_dict(_averaged(out / stage, "text_encoder"))
-    elif stage != "autoencoder":
+    if stage in ("text", "edges"):
+        painter.text_encoder.load_state_dict(_averaged(out / "text", "text_encoder"))
+    if stage == "edges":
+        painter.controlnet.controlnet_cond_embedding.load_state_dict(_averaged(out / stage, "embedding"))
+    if stage in ("one-step", "finetune"):
         for name in ("unet", "controlnet", "text_encoder"):
             getattr(painter, name).load_state_dict(_averaged(out / stage, name))
         vae.decoder.load_state_dict(_averaged(out / stage, "decoder"))
@@ -63,7 +70,7 @@ def load_painter(recipe: Recipe, out: Path, stage: str) -> Painter:
 
 def export_last(recipe: Recipe, out: Path, directory: Path) -> None:
     """Export the latest stage that has a checkpoint. Raises StageError where there is none."""
-    trained = [stage for stage in STAGES[2:] if (out / stage / "state.pt").is_file()]
+    trained = [stage for stage in STAGES[3:] if (out / stage / "state.pt").is_file()]
     if not trained:
         raise StageError(f"{out} holds no trained painter; run the command train first.")
     export(load_painter(recipe, out, trained[-1]), directory, name=recipe.name)

@@ -69,14 +69,14 @@ def test_the_export_is_the_painter_that_was_trained(run: Path, tmp_path: Path) -
     torch.testing.assert_close(got, expected, atol=5e-3, rtol=0)
 
 
-@pytest.mark.parametrize("stage", ["autoencoder", "one-step"])
+@pytest.mark.parametrize("stage", ["autoencoder", "text", "edges", "one-step"])
 def test_a_stage_cut_in_two_gives_the_losses_of_a_whole_one(
     stage: str, pictures: Path, run: Path, tmp_path: Path
 ) -> None:
     for folder in ("whole", "pieces"):
         (tmp_path / folder).mkdir()
-        if stage != "autoencoder":
-            (tmp_path / folder / "autoencoder").symlink_to(run / "autoencoder")
+        for earlier in stages.STAGES[: stages.STAGES.index(stage)]:
+            (tmp_path / folder / earlier).symlink_to(run / earlier)
     torch.manual_seed(0)
     expected = stages.trainer(stage, DEBUG, pictures, tmp_path / "whole").run()
     losses = []
