@@ -31,7 +31,7 @@ def paint(
         image=condition,
         num_inference_steps=1,
         guidance_scale=0.0,
-        controlnet_conditioning_scale=strength,
+        controlnet_conditioning_scale=float(strength),
         generator=torch.Generator().manual_seed(seed),
         output_type="np",
     ).images[0]
