@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderTiny, ControlNetModel, DEISMultistepScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
+from pipelines.prompt import load_tokenizer
 from pipelines.sampler import one_step
 from pipelines.training import captions
 from pipelines.training.batches import Batch, open_canvases, sample
@@ -113,8 +114,12 @@ class Painter:
 def build_painter(recipe: Recipe, vae: AutoencoderTiny, folder: Path) -> Painter:
     """A fresh model around a trained autoencoder; the tokenizer's files go to ``folder/tokenizer``."""
     rng = np.random.default_rng(0)
-    lines = [captions.caption(list(STYLES)[index % len(STYLES)], rng)[0] for index in range(4000)]
-    tokenizer = build_tokenizer(lines, folder / "tokenizer", recipe.vocabulary)
+    if (folder / "tokenizer" / "vocab.json").is_file():
+        # Pairs of equal count are merged in an order of the moment, so one run keeps the vocabulary it began with.
+        tokenizer = load_tokenizer(folder / "tokenizer")
+    else:
+        lines = [captions.caption(list(STYLES)[index % len(STYLES)], rng)[0] for index in range(4000)]
+        tokenizer = build_tokenizer(lines, folder / "tokenizer", recipe.vocabulary)
     return Painter(
         unet=build_unet(recipe),
         controlnet=build_controlnet(recipe),
