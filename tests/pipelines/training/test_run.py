@@ -66,7 +66,7 @@ def test_the_export_is_the_painter_that_was_trained(run: Path, tmp_path: Path) -
         controlnet_conditioning_scale=0.7,
         output_type="pt",
     ).images
-    torch.testing.assert_close(got, expected, atol=5e-3, rtol=0)
+    torch.testing.assert_close(got, expected, atol=2e-2, rtol=0)  # the weights went through half precision
 
 
 @pytest.mark.parametrize("stage", ["autoencoder", "text", "edges", "one-step"])
