@@ -133,6 +133,7 @@ class Camera:
     """Pushes numbered pictures to a session at a steady rate from a thread of its own."""
 
     def __init__(self, session: Any, *, fps: float = 30.0, size: tuple[int, int] = SIZE) -> None:
+        self.sent = 0
         self._session = session
         self._period = 1 / fps
         self._size = size
@@ -141,10 +142,9 @@ class Camera:
         self._thread.start()
 
     def _run(self) -> None:
-        number = 0
         while not self._stop.wait(self._period):
-            self._session.push(numbered(number, size=self._size))
-            number += 1
+            self._session.push(numbered(self.sent, size=self._size))
+            self.sent += 1
 
     def close(self) -> None:
         self._stop.set()

@@ -51,28 +51,31 @@ async def test_a_slow_model_drops_frames_and_never_shows_old_ones(make_hub: Make
     """200 ms a picture against 30 pictures a second: the rate falls, the age doesn't grow."""
     session = (await make_hub(NumberPainter(seconds=0.2))).open("slow")
     viewer = Viewer(session)
-    with Camera(session, fps=30):
-        await viewer.until(lambda v: len(v.frames) >= 20, timeout=30)
+    behind: list[int] = []
+    with Camera(session, fps=30) as camera:
+        session.subscribe(lambda frame: behind.append(camera.sent - frame.seq))
+        await viewer.until(lambda v: len(v.frames) >= 20, timeout=60)
     await until(lambda: settled(session))
-    # On a busy machine single pictures wait for the processor; in a queue all would be 3 s old by now.
-    assert statistics.median(viewer.ages_ms) < 500
-    assert max(viewer.ages_ms) < 1500
+    # A queue would be 100 frames and over 3 s behind by now. In between: pictures that wait for a busy processor.
+    assert max(behind) < 50
+    assert statistics.median(behind) < 20
+    assert statistics.median(viewer.ages_ms) < 1000
     assert [frame.seq for frame in viewer.frames] == sorted({frame.seq for frame in viewer.frames})
     row = session.status()
-    assert row["frames_dropped"] > 3 * row["frames_out"]
-    assert row["latency_ms"]["p50"] < 500
+    assert row["frames_dropped"] > row["frames_out"]
+    assert row["latency_ms"]["p50"] < 1000
 
 
 async def test_a_busy_event_loop_gets_the_newest_picture_not_a_queue_of_them(make_hub: MakeHub) -> None:
     painter = NumberPainter()
     session = (await make_hub(painter)).open("one")
     viewer = Viewer(session)
-    painted = len(painter.batches)
+    before = len(painter.batches)
+    pause = threading.Event()
     for number in range(5):  # this coroutine holds the loop: no delivery can run in between
         session.push(numbered(number))
-        deadline = threading.Event()
-        while len(painter.batches) < painted + number + 1:
-            deadline.wait(0.002)
+        while len(painter.batches) <= before + number or session.status()["frames_dropped"] < number:
+            pause.wait(0.002)
     await until(lambda: settled(session))
     assert [frame.seq for frame in viewer.frames] == [4]
     assert session.status()["frames_dropped"] == 4
