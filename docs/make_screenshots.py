@@ -1,4 +1,4 @@
-"""Take docs/studio.png and its siblings anew: python docs/make_screenshots.py
+"""Take docs/studio.jpg and its siblings anew: python docs/make_screenshots.py
 
 The real program in a real browser, whose fake camera slowly pans over a photograph that scikit-image ships.
 """
@@ -37,14 +37,16 @@ def camera_clip(path: Path) -> Path:
 
 
 async def shoot(browser: Browser, url: str, name: str, size: tuple[int, int]) -> None:
-    page = await browser.new_page(viewport={"width": size[0], "height": size[1]}, device_scale_factor=1.5)
+    page = await browser.new_page(
+        viewport={"width": size[0], "height": size[1]}, device_scale_factor=1.25, color_scheme="dark"
+    )
     await page.goto(url)
     await page.click("#start")
     await page.wait_for_function("document.querySelector('#output').videoWidth > 0")
     await page.select_option("#preset", label="Neon")
     await page.wait_for_selector("#cue[data-seq]", state="attached")
     await page.wait_for_timeout(4000)  # so that the numbers have settled
-    await page.screenshot(path=DOCS / f"{name}.png")
+    await page.screenshot(path=DOCS / f"{name}.jpg", quality=86)
     await page.click("#stop")
     await page.close()
 

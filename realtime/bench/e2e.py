@@ -60,7 +60,7 @@ def script(url: str, options: dict[str, Any]) -> tuple[str, list[Any]]:
 
 
 async def _measure(model: str, seconds: float) -> dict[str, Any]:
-    async with server(model) as url, chromium() as browser:
+    async with server(model, "--copy-stamp") as url, chromium() as browser:
         page = await browser.new_page()
         await page.goto(f"{url}/healthz")  # any page of that origin will do
         options = {"side": SIDE, "fps": FPS, "warmup": WARM_UP, "seconds": seconds, "session": "e2e"}
@@ -71,10 +71,10 @@ async def _measure(model: str, seconds: float) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def server(model: str) -> AsyncIterator[str]:
+async def server(model: str, *options: str) -> AsyncIterator[str]:
     """The real program on a port of its own, warm."""
     port = _free_port()
-    command = [sys.executable, "-m", "realtime", "serve", "--model", model, "--port", str(port), "--copy-stamp"]
+    command = [sys.executable, "-m", "realtime", "serve", "--model", model, "--port", str(port), *options]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
     try:
         await _until_ready(f"http://127.0.0.1:{port}/healthz", process)
