@@ -84,7 +84,8 @@ class Hub:
         if name in self._sessions:
             raise NameTaken(f"A session named {name!r} is live already; choose another name or stop that one.")
         if len(self._sessions) >= self._max_sessions:
-            raise NoFreePlace(f"All {self._max_sessions} places are taken; try again when somebody has left.")
+            taken = "The only place is" if self._max_sessions == 1 else f"All {self._max_sessions} places are"
+            raise NoFreePlace(f"{taken} taken; try again when somebody has left.")
         session = Session(name, settings=model.defaults, workshop=self._workshop(model), on_end=self._forget)
         self._sessions[name] = session
         return session
