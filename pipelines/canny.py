@@ -10,14 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.condition import ConditionMap
-from pipelines.settings import Settings
+from pipelines.settings import Kind, Settings
 
 
 class CannyConditioner:
-    """Conditioner for ``control="canny"``; reads ``canny_low`` and ``canny_high`` of the settings."""
+    """Conditioner and its own drawer for ``canny``; reads ``canny_low`` and ``canny_high`` of the settings."""
 
-    kind = "canny"
-    polarity = "white on black"
+    kind: Kind = "canny"
+    slow = False
+
+    def drawer(self) -> CannyConditioner:
+        return self
+
+    def warm_up(self, size: tuple[int, int], settings: Settings) -> None:
+        self(np.zeros((*size, 3), np.uint8), settings)
 
     def __call__(self, image: NDArray[np.uint8], settings: Settings) -> ConditionMap:
         """``image``: uint8 H×W×3 RGB. Returns a map of the same H×W with values 0 and 255 only."""

@@ -1,30 +1,54 @@
-"""What a ControlNet is shown: a condition map, and the protocol of those who draw one from a camera picture."""
+"""What a ControlNet is shown: condition maps, and the protocols of those who draw them from camera pictures."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.settings import Settings
+from pipelines.settings import Kind, Settings
+
+Polarity = Literal["white on black", "black on white"]
+
+#: How the maps of each kind are drawn here (depth: near is white). The preset says what its ControlNet was trained on.
+DRAWN: Mapping[str, Polarity] = {
+    "canny": "white on black",
+    "sketch": "black on white",
+    "depth": "white on black",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ConditionMap:
-    """One drawn map: ``map`` is uint8 H×W, 0 black to 255 white, in the conditioner's own polarity."""
+    """One drawn map: ``map`` is uint8 H×W, 0 black to 255 white, in the polarity of ``DRAWN``."""
 
     map: NDArray[np.uint8]
-    kind: str
+    kind: Kind
 
 
-class Conditioner(Protocol):
-    """Draws the map of one control kind. Called from a thread pool, so it must not keep state between pictures."""
-
-    kind: str
-    #: "white on black" or "black on white": what the map looks like. The preset says what its ControlNet wants.
-    polarity: str
+class Drawer(Protocol):
+    """Draws the maps of one stream of pictures. Called for one picture at a time, in order, from any thread."""
 
     def __call__(self, image: NDArray[np.uint8], settings: Settings) -> ConditionMap:
         """``image``: uint8 H×W×3 RGB, already at the size that will be painted. The map has the same H×W."""
+
+
+class Conditioner(Protocol):
+    """One kind of maps. What it holds (weights) is shared by all streams; what a stream needs is in its drawer."""
+
+    kind: Kind
+    #: True for a network that is too slow for every frame: it is asked at every n-th (``Settings.depth_every``), beside
+    #: the frames, and on a CUDA stream of its own; frames between take the last map.
+    slow: bool
+
+    def drawer(self) -> Drawer:
+        """A drawer for one more stream. Drawers of one conditioner may be called by several threads at once."""
+
+    def warm_up(self, size: tuple[int, int], settings: Settings) -> None:
+        """Load and run once at (height, width) what ``settings`` asks for, so that no frame waits for it.
+
+        Raises ``pipelines.errors.PipelineError`` with one sentence when its weights can't be had.
+        """

@@ -15,3 +15,15 @@ class CheckpointError(PipelineError):
 
 class BackendError(PipelineError):
     """The asked-for backend can't run here."""
+
+
+class DownloadError(PipelineError):
+    """A model's files are not here and can't be fetched. Says which files go where."""
+
+
+class MisfitError(PipelineError):
+    """A part (ControlNet, LoRA, decoder) doesn't fit the model. Names both."""
+
+
+class MemoryShortage(PipelineError):
+    """The model needs more memory than is free. Says how much of each."""

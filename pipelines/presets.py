@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from pipelines.condition import Polarity
 from pipelines.checkpoint import count_parameters, read_json
 from pipelines.errors import CheckpointError
-from pipelines.settings import Settings
+from pipelines.settings import Kind, Settings
 
 EMBEDDED = Path(__file__).parent / "embedded"
 _CONFIG = ConfigDict(extra="forbid")
@@ -28,9 +29,9 @@ class Style:
 class Control:
     """One ControlNet of a model. ``polarity`` is what it was trained on; maps in the other polarity are inverted."""
 
-    kind: Literal["canny"]
+    kind: Kind
     folder: str = "controlnet"
-    polarity: Literal["white on black", "black on white"] = "white on black"
+    polarity: Polarity = "white on black"
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)

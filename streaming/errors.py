@@ -52,3 +52,10 @@ class SinkError(StreamingError):
 
     status = 500
     title = "Output failed"
+
+
+class NotADrawing(StreamingError):
+    """A drawing was sent to a session whose pictures come from a camera."""
+
+    status = 409
+    title = "Not a drawing"

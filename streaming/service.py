@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from streaming.frame import Frame
 
 #: Call it to stop listening. Calling it twice is harmless.
@@ -23,6 +26,13 @@ class LiveSession(Protocol):
 
     def push(self, frame: Frame) -> None:
         """Offer a camera picture; the newest wins, an older one that still waits is dropped. Any thread."""
+
+    def draw(self, picture: NDArray[np.uint8]) -> Json:
+        """Take uint8 H×W×3 RGB, black strokes on white, as the new drawing of a session that has no camera.
+
+        Answers ``{"id": int}``; the event ``visible`` follows. Raises ``streaming.errors.NotADrawing`` (409) where a
+        camera is the source.
+        """
 
     def subscribe(self, deliver: Callable[[Frame], None]) -> Unsubscribe:
         """``deliver(painted)`` is called on the event loop for each painted frame; it must not block. A viewer."""
@@ -46,8 +56,9 @@ class LiveSession(Protocol):
     def status(self) -> Json:
         """A row of ``GET /api/sessions``.
 
-        ``{name, state, fps_in, fps_out, frames_in, frames_out, frames_dropped, latency_ms: {p50, p95}, model_ms,
-        viewers, settings}``.
+        ``{name, mode, state, fps_in, fps_out, frames_in, frames_out, frames_dropped, latency_ms: {p50, p95}, model_ms,
+        condition_age_ms, viewers, settings}``. ``mode`` is ``camera``, ``draw`` or ``imagine``; ``condition_age_ms``
+        how much older than its frame the last condition map was, None where each frame has its own.
         """
 
 
@@ -58,13 +69,19 @@ class SessionHub(Protocol):
         """None once a session can be admitted, otherwise a sentence that says what is being waited for."""
 
     def about(self) -> Json:
-        """What runs: ``{model, backend, device, size: [height, width], controls, styles, defaults}``.
+        """What runs: ``{model, backend, device, dtype, size: [height, width], controls, loras, styles, defaults}``.
 
-        ``styles`` is a list of ``{name, prompt}``, ``defaults`` the settings a new session starts from.
+        ``controls`` are kinds of maps (``canny``, ``sketch``, ``depth``), perhaps none; text alone always works.
+        ``loras`` are names; ``styles`` is a list of ``{name, prompt}``; ``defaults`` the settings of a new session.
         """
 
-    def open(self, name: str | None) -> LiveSession:
-        """A new session. Raises NameTaken (409), NoFreePlace (503) or BadRequest (a name that can't be one)."""
+    def open(self, name: str | None, *, mode: str = "camera", settings: object = None) -> LiveSession:
+        """A new session, with a settings patch if one is given.
+
+        ``mode``: ``camera`` is fed by ``push``; ``draw`` paints the drawing that ``draw`` gives it and ``imagine`` paints
+        from text alone: those two feed themselves, and end when nobody has watched for a while. Raises NameTaken (409),
+        NoFreePlace (503) or BadRequest (a name, mode or setting that doesn't fit, and then nothing is opened).
+        """
 
     def get(self, name: str) -> LiveSession:
         """Raises NoSuchSession."""
