@@ -1,13 +1,16 @@
-"""The one sampling step, as two numbers.
+"""The one sampling step, as three numbers.
 
 A one-step model is asked once, at the last timestep T = 999, and a first-order solver carries its answer to the end of
 the trajectory. Every such solver is linear in the starting noise x_T and the model's output m, so the whole step is
 
-    latents = from_noise · x_T + from_output · m
+    m = model(input_scale · x_T, T),   latents = from_noise · x_T + from_output · m
 
-and the two numbers come out of the noise schedule. With ᾱ the cumulative product of 1 - β (DDPM, arXiv 2006.11239,
-eq. 4), α = √ᾱ_T, σ = √(1 - ᾱ_T), and (α₀, σ₀) the point where the solver stops, the step is latents = α₀·x̂₀ + σ₀·ε̂
-(DDIM, arXiv 2010.02502, eq. 12, with η = 0), where x̂₀ and ε̂ follow from the prediction type.
+and the numbers come out of the noise schedule. With ᾱ the cumulative product of 1 - β (DDPM, arXiv 2006.11239, eq. 4),
+α = √ᾱ_T, σ = √(1 - ᾱ_T), and (α₀, σ₀) the point where the solver stops, the step is latents = α₀·x̂₀ + σ₀·ε̂ (DDIM, arXiv
+2010.02502, eq. 12, with η = 0), where x̂₀ and ε̂ follow from the prediction type.
+
+A scheduler's ``timestep_spacing`` is not followed: it says how to spread many steps, and ``leading`` would start a single
+one at t = 1, where no one-step model was trained.
 """
 
 from __future__ import annotations
@@ -19,51 +22,75 @@ from typing import Any
 
 from pipelines.errors import CheckpointError
 
-#: Schedulers whose last step lands on exact x̂₀ (their last sigma is 0).
-_LANDS_ON_ZERO = {"DPMSolverMultistepScheduler"}
-#: DEIS stops at t = 0 of the schedule, where a little noise is left: that is what SDXS's authors run.
-_LANDS_ON_FIRST_TIMESTEP = {"DEISMultistepScheduler"}
+#: Solvers that stop at the schedule's first timestep, where a little noise is left; DEIS is what SDXS's authors run.
+_STOP_AT_FIRST = {"DEISMultistepScheduler", "TCDScheduler"}
+#: Solvers that stop at x̂₀ itself unless ``final_sigmas_type`` is ``sigma_min``.
+_BY_FINAL_SIGMA = {
+    "DPMSolverMultistepScheduler",
+    "UniPCMultistepScheduler",
+    "EulerDiscreteScheduler",
+    "EulerAncestralDiscreteScheduler",
+}
+#: Solvers that stop at x̂₀ if ``set_alpha_to_one`` says so; each with its default.
+_BY_FINAL_ALPHA = {"DDIMScheduler": True, "PNDMScheduler": False}
+#: Solvers in the variance-exploding frame, x / α: they start from σ/α · noise and hand the model x / √(1 + σ²/α²).
+_EXPLODING = {"EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"}
+_CONSISTENCY = "LCMScheduler"
+KNOWN = frozenset({*_STOP_AT_FIRST, *_BY_FINAL_SIGMA, *_BY_FINAL_ALPHA, _CONSISTENCY})
+#: Options that make a step something else than the linear map above.
+_NONLINEAR = ("thresholding", "clip_sample", "rescale_betas_zero_snr")
+
+Weights = tuple[float, float]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OneStep:
-    """``latents = from_noise · x_T + from_output · model_output``, asked at ``timestep``."""
+    """``latents = from_noise · x_T + from_output · model(input_scale · x_T, timestep)``, with x_T standard normal."""
 
     timestep: int
     from_noise: float
     from_output: float
+    input_scale: float = 1.0
 
 
 def one_step(scheduler: Mapping[str, Any]) -> OneStep:
-    """The step that a diffusers scheduler with this configuration takes with ``num_inference_steps=1``.
+    """The step that a diffusers scheduler with this configuration takes from the last timestep to the end at once.
 
-    ``scheduler`` is the content of ``scheduler_config.json``. Raises CheckpointError for a scheduler, spacing, schedule
-    or prediction type whose single step is not known to be first order from the last timestep.
+    ``scheduler`` is the content of ``scheduler_config.json``. Raises CheckpointError for a scheduler, schedule, option or
+    prediction type whose single step is not known.
     """
-    steps = int(scheduler.get("num_train_timesteps", 1000))
-    _check_spacing(scheduler)
-    alphas_bar = _alphas_cumprod(scheduler, steps)
+    name = str(scheduler.get("_class_name", ""))
+    _check(name, scheduler)
+    alphas_bar = _alphas_cumprod(scheduler)
     alpha, sigma = math.sqrt(alphas_bar[-1]), math.sqrt(1 - alphas_bar[-1])
-    alpha_end, sigma_end = _landing(scheduler, alphas_bar[0])
     x0, eps = _predictions(str(scheduler.get("prediction_type", "epsilon")), alpha, sigma)
-    return OneStep(
-        timestep=steps - 1,
-        from_noise=alpha_end * x0[0] + sigma_end * eps[0],
-        from_output=alpha_end * x0[1] + sigma_end * eps[1],
-    )
+    # diffusers starts these from σ/α · noise; brought back to the frame of the others that is σ · noise.
+    scale = sigma if name in _EXPLODING else 1.0
+    x0, eps = (scale * x0[0], x0[1]), (scale * eps[0], eps[1])
+    timestep = len(alphas_bar) - 1
+    if name == _CONSISTENCY:
+        from_noise, from_output = _consistency(scheduler, timestep, x0)
+    else:
+        first = alphas_bar[0]
+        alpha_end, sigma_end = (1.0, 0.0) if _lands_clean(name, scheduler) else (math.sqrt(first), math.sqrt(1 - first))
+        from_noise, from_output = (alpha_end * x + sigma_end * e for x, e in zip(x0, eps, strict=True))
+    return OneStep(timestep=timestep, from_noise=from_noise, from_output=from_output, input_scale=scale)
 
 
-def _check_spacing(scheduler: Mapping[str, Any]) -> None:
-    """``leading`` spacing would start one step at t = 1, where there is nothing left to paint."""
-    spacing = scheduler.get("timestep_spacing", "linspace")
-    if spacing not in {"linspace", "trailing"}:
+def _check(name: str, scheduler: Mapping[str, Any]) -> None:
+    if name not in KNOWN:
         raise CheckpointError(
-            f"The scheduler's timestep_spacing is {spacing!r}, whose single step would not start at the last timestep; "
-            "set it to 'trailing' in scheduler_config.json."
+            f"The scheduler {name!r} has no known one-step form; known are {', '.join(sorted(KNOWN))}."
         )
+    for option in _NONLINEAR:
+        if scheduler.get(option):
+            raise CheckpointError(
+                f"The scheduler's {option} is on, which a single step can't follow; turn it off in scheduler_config.json."
+            )
 
 
-def _alphas_cumprod(scheduler: Mapping[str, Any], steps: int) -> list[float]:
+def _alphas_cumprod(scheduler: Mapping[str, Any]) -> list[float]:
+    steps = int(scheduler.get("num_train_timesteps", 1000))
     schedule = scheduler.get("beta_schedule", "linear")
     start, end = float(scheduler.get("beta_start", 1e-4)), float(scheduler.get("beta_end", 0.02))
     if schedule == "scaled_linear":  # linear in √β, as in Latent Diffusion (arXiv 2112.10752)
@@ -82,17 +109,20 @@ def _alphas_cumprod(scheduler: Mapping[str, Any], steps: int) -> list[float]:
     return products
 
 
-def _landing(scheduler: Mapping[str, Any], first_alpha_bar: float) -> tuple[float, float]:
-    name = str(scheduler.get("_class_name", ""))
-    if name in _LANDS_ON_FIRST_TIMESTEP:
-        return math.sqrt(first_alpha_bar), math.sqrt(1 - first_alpha_bar)
-    if name in _LANDS_ON_ZERO:
-        return 1.0, 0.0
-    known = ", ".join(sorted(_LANDS_ON_ZERO | _LANDS_ON_FIRST_TIMESTEP))
-    raise CheckpointError(f"The scheduler {name!r} has no known one-step form; known are {known}.")
+def _lands_clean(name: str, scheduler: Mapping[str, Any]) -> bool:
+    if name in _BY_FINAL_SIGMA:
+        return scheduler.get("final_sigmas_type", "zero") == "zero"
+    return bool(scheduler.get("set_alpha_to_one", _BY_FINAL_ALPHA[name])) if name in _BY_FINAL_ALPHA else False
 
 
-def _predictions(kind: str, alpha: float, sigma: float) -> tuple[tuple[float, float], tuple[float, float]]:
+def _consistency(scheduler: Mapping[str, Any], timestep: int, x0: Weights) -> Weights:
+    """latents = c_skip·x_T + c_out·x̂₀: a consistency function's boundary conditions (arXiv 2310.04378, section 3.1)."""
+    data, time = 0.5, timestep * float(scheduler.get("timestep_scaling", 10.0))
+    skip, out = data**2 / (time**2 + data**2), time / math.sqrt(time**2 + data**2)
+    return skip + out * x0[0], out * x0[1]
+
+
+def _predictions(kind: str, alpha: float, sigma: float) -> tuple[Weights, Weights]:
     """x̂₀ and ε̂, each as weights on (x_T, model output)."""
     if kind == "epsilon":
         return (1 / alpha, -sigma / alpha), (0.0, 1.0)
