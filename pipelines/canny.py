@@ -17,7 +17,9 @@ class CannyConditioner:
     """Conditioner and its own drawer for ``canny``; reads ``canny_low`` and ``canny_high`` of the settings."""
 
     kind: Kind = "canny"
-    slow = False
+
+    def is_slow(self, settings: Settings) -> bool:
+        return False
 
     def drawer(self) -> CannyConditioner:
         return self

@@ -40,12 +40,17 @@ class Conditioner(Protocol):
     """One kind of maps. What it holds (weights) is shared by all streams; what a stream needs is in its drawer."""
 
     kind: Kind
-    #: True for a network that is too slow for every frame: it is asked at every n-th (``Settings.depth_every``), beside
-    #: the frames, and on a CUDA stream of its own; frames between take the last map.
-    slow: bool
+
+    def is_slow(self, settings: Settings) -> bool:
+        """True where ``settings`` ask for a network, which is too slow for every frame.
+
+        It is asked at every n-th (``Settings.depth_every``), beside the frames and on a CUDA stream of its own; frames
+        between take the last map. Slow drawers of one conditioner are never called by two threads at once; quick ones
+        may be.
+        """
 
     def drawer(self) -> Drawer:
-        """A drawer for one more stream. Drawers of one conditioner may be called by several threads at once."""
+        """A drawer for one more stream."""
 
     def warm_up(self, size: tuple[int, int], settings: Settings) -> None:
         """Load and run once at (height, width) what ``settings`` asks for, so that no frame waits for it.
