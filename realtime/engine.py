@@ -26,11 +26,21 @@ class Painter(Protocol):
     @property
     def device(self) -> torch.device: ...
 
-    def prepare(self, settings: Any) -> object:
-        """Fill the caches (prompt, noise) that a picture with these settings needs."""
+    @property
+    def controls(self) -> Sequence[str]:
+        """The kinds of maps that it has a ControlNet for."""
 
-    def paint_uint8(self, maps: torch.Tensor, settings: Sequence[Any]) -> torch.Tensor:
-        """uint8 B×H×W condition maps on the device to uint8 B×H×W×3 pictures there."""
+    def prepare(self, settings: Any) -> object:
+        """Fill the caches (prompts, noises, style) that a picture with these settings needs."""
+
+    def paint_uint8(
+        self, maps: torch.Tensor, settings: Sequence[Any], colours: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """uint8 B×K×H×W condition maps on the device to uint8 B×H×W×3 pictures there.
+
+        The maps are in the order of ``settings[i].kinds``, which is the same for the batch, as are LoRA and its scale.
+        ``colours``: uint8 B×H/4×W/4×3 on the device, the camera pictures made small; None when no picture keeps any.
+        """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +52,7 @@ class Painted:
 
 
 class Engine:
-    """Paints batches of up to ``max_batch`` condition maps. All methods are called from the one inference thread.
+    """Paints batches of up to ``max_batch`` pictures. All methods are called from the one inference thread.
 
     ``begin`` and ``finish`` take turns: at most two batches are in flight, finished in the order they began.
     """
@@ -52,7 +62,13 @@ class Engine:
         self.max_batch = max_batch
         self._streams = streams or streams_for(painter.device)
         self._slots = [
-            Slot(capacity=max_batch, size=painter.size, device=painter.device, streams=self._streams)
+            Slot(
+                capacity=max_batch,
+                planes=max(1, len(painter.controls)),
+                size=painter.size,
+                device=painter.device,
+                streams=self._streams,
+            )
             for _ in range(SLOTS)
         ]
         self._turn = 0
@@ -69,18 +85,24 @@ class Engine:
         self._streams.compute.submit(lambda: self.painter.prepare(settings), done=self._prepared)
 
     @torch.inference_mode()
-    def begin(self, conditions: Sequence[NDArray[np.uint8]], settings: Sequence[Any]) -> Slot:
-        """Enqueue uint8 H×W maps, white on black, with one Settings each; doesn't wait for the device.
+    def begin(
+        self,
+        planes: Sequence[NDArray[np.uint8]],
+        settings: Sequence[Any],
+        colours: Sequence[NDArray[np.uint8] | None] | None = None,
+    ) -> Slot:
+        """Enqueue uint8 K×H×W condition maps with one Settings each; doesn't wait for the device.
 
-        Raises ValueError for a batch of a wrong length, RuntimeError while both slots are in flight, and what the
-        pipeline raises; then nothing of this batch is left in flight.
+        ``colours``: of each picture uint8 H/4×W/4×3, or None where its ``init_strength`` is 0. Raises ValueError for a
+        batch of a wrong length or maps that don't fit together, RuntimeError while both slots are in flight, and what
+        the pipeline raises; then nothing of this batch is left in flight.
         """
-        slot, count = self._slots[self._turn], len(conditions)
+        slot, count = self._slots[self._turn], len(planes)
         if not 0 < count <= self.max_batch or len(settings) != count:
             raise ValueError(f"{count} maps with {len(settings)} settings don't make a batch of 1 to {self.max_batch}.")
         if slot.count:
             raise RuntimeError("Both slots are in flight; finish the older batch first.")
-        slot.fill(conditions)
+        slot.fill(planes, colours or [None] * count)
         try:
             self._enqueue(slot, count, settings)
         except BaseException:
@@ -98,28 +120,22 @@ class Engine:
         finally:
             slot.count = 0
 
-    def warm_up(self, settings: Any) -> None:
-        """Paint a blank map at every batch size, so that no first user pays for lazy initialisation."""
-        self.prepare(settings)
-        blank = np.zeros(self.painter.size, np.uint8)
-        for count in range(1, self.max_batch + 1):
-            self.finish(self.begin([blank] * count, [settings] * count))
+    def warm_up(self, *settings: Any) -> None:
+        """Paint blank maps with each of ``settings`` at every batch size, so that no first user pays for laziness."""
+        for each in settings:
+            self.prepare(each)
+            blank = np.zeros((len(each.kinds), *self.painter.size), np.uint8)
+            for count in range(1, self.max_batch + 1):
+                self.finish(self.begin([blank] * count, [each] * count))
 
     def _enqueue(self, slot: Slot, count: int, settings: Sequence[Any]) -> None:
-        def upload() -> None:
-            slot.device_in[:count].copy_(slot.host_in[:count], non_blocking=True)
-
         def compute() -> None:
             slot.started.record()
-            # The copy keeps the pipeline's own tensor on the stream that made it; the download reads the slot's.
-            slot.device_out[:count].copy_(self.painter.paint_uint8(slot.device_in[:count], settings))
+            slot.keep(self.painter.paint_uint8(slot.maps, settings, colours=slot.colours))
 
-        def download() -> None:
-            slot.host_out[:count].copy_(slot.device_out[:count], non_blocking=True)
-
-        self._streams.upload.submit(upload, done=slot.uploaded)
+        self._streams.upload.submit(slot.upload, done=slot.uploaded)
         self._streams.compute.submit(compute, done=slot.computed, after=slot.uploaded)
-        self._streams.download.submit(download, done=slot.downloaded, after=slot.computed)
+        self._streams.download.submit(lambda: slot.download(count), done=slot.downloaded, after=slot.computed)
 
     def _drain(self, slot: Slot) -> None:
         """After a failed begin: what still reads or writes the slot's buffers ends before they are used again."""

@@ -3,85 +3,138 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
+import torch
 
 from pipelines.condition import Conditioner
-from pipelines.errors import BackendError, PipelineError
-from pipelines.settings import Settings
+from pipelines.errors import BackendError, MisfitError
+from pipelines.settings import Kind, Settings
 from realtime.engine import Engine, Painter
 from realtime.errors import BadInput
 
 #: On a GPU company is nearly free. On a CPU a picture more takes its full time, which the others would wait for.
 GPU_BATCH, CPU_BATCH = 8, 1
 
+#: The precisions by the names that people use for them.
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Model:
-    """``about`` is what ``GET /api/about`` answers (see ``streaming.service.SessionHub.about``)."""
+    """``controls`` are the kinds it has a ControlNet for, perhaps none, and ``conditioners`` those who draw their maps.
+
+    ``loras``: the names that ``Settings.lora`` may take. ``defaults``: the settings that a session starts with.
+    ``about`` is what ``GET /api/about`` answers (see ``streaming.service.SessionHub.about``).
+    """
 
     painter: Painter
-    conditioner: Conditioner
-    controls: Sequence[str]
+    conditioners: Mapping[Kind, Conditioner]
+    controls: Sequence[Kind]
+    loras: Sequence[str]
     defaults: Settings
     about: dict[str, Any]
 
     def engine(self) -> Engine:
-        """A warm engine of this model. Runs on the inference thread; takes seconds."""
+        """A warm engine of this model. Runs on the inference thread; takes seconds.
+
+        Warm are the settings of a new session and those of text alone; another control costs its first user a moment.
+        """
         engine = Engine(self.painter, max_batch=CPU_BATCH if self.painter.device.type == "cpu" else GPU_BATCH)
-        self.conditioner(np.zeros((*self.painter.size, 3), np.uint8), self.defaults)
-        engine.warm_up(self.defaults)
+        for kind in self.defaults.kinds:
+            self.conditioners[kind].warm_up(self.painter.size, self.defaults)
+        engine.warm_up(*([self.defaults] if self.defaults.kinds else []), text_alone(self.defaults))
         return engine
 
 
-def wrap(pipeline: Any, conditioner: Conditioner | None = None, *, control: str | None = None) -> Model:
+def text_alone(settings: Settings) -> Settings:
+    """The same picture, held to nothing but its words."""
+    return settings.replace(control="none", extra_controls={})
+
+
+def wrap(
+    pipeline: Any, conditioners: Mapping[Kind, Conditioner] | None = None, *, control: str | None = None
+) -> Model:
     """A Model of a ``pipelines.SDXSPipeline`` (or something of its shape), whose sessions start with ``control``.
 
+    Without ``control`` they start with the preset's own, with another one where the model lacks that, or with ``none``.
     Raises BadInput when the model has no such control.
     """
-    if conditioner is None:
-        from pipelines.canny import CannyConditioner
+    controls = tuple(pipeline.controls)
+    if conditioners is None:
+        from pipelines.conditioners import make_conditioners
 
-        conditioner = CannyConditioner()
-    preset = pipeline.preset
-    controls = [each.kind for each in preset.controls]
-    if control is not None and control not in controls:
-        raise BadInput(f"{pipeline.name} has no control {control!r}; it has {', '.join(controls) or 'none'}.")
-    defaults = preset.defaults.replace({"control": control} if control else {})
+        conditioners = make_conditioners(controls, device=pipeline.device)
+    defaults = _defaults(pipeline, controls, control)
     return Model(
         painter=pipeline,
-        conditioner=conditioner,
+        conditioners=conditioners,
         controls=controls,
+        loras=tuple(pipeline.loras),
         defaults=defaults,
-        about={
-            "model": pipeline.name,
-            "backend": pipeline.backend_name,
-            "device": str(pipeline.device),
-            "size": list(pipeline.size),
-            "controls": controls,
-            "styles": [{"name": style.name, "prompt": style.prompt} for style in preset.styles],
-            "defaults": defaults.as_dict(),
-        },
+        about=_about(pipeline, defaults),
     )
 
 
-def load(name: str, *, backend: str, device: str, control: str | None = None) -> Model:
-    """Load a model by preset name or directory.
+def _defaults(pipeline: Any, controls: Sequence[Kind], control: str | None) -> Settings:
+    if control is not None and control not in (*controls, "none"):
+        raise BadInput(f"{pipeline.name} has no control {control!r}; it has {', '.join((*controls, 'none'))}.")
+    own: Settings = pipeline.preset.defaults
+    first = control or (own.control if own.control in (*controls, "none") else (*controls, "none")[0])
+    extra = {kind: scale for kind, scale in own.extra_controls.items() if kind in controls and kind != first}
+    return own.replace(control=first, extra_controls={} if first == "none" else extra)
 
-    Raises BadInput when there is no such model, device, backend or control here, and
-    ``pipelines.errors.PipelineError`` when the model's files can't be loaded.
+
+def _about(pipeline: Any, defaults: Settings) -> dict[str, Any]:
+    names = {dtype: name for name, dtype in DTYPES.items()}
+    return {
+        "model": pipeline.name,
+        "backend": pipeline.backend_name,
+        "device": str(pipeline.device),
+        "dtype": names.get(pipeline.dtype, str(pipeline.dtype)),
+        "size": list(pipeline.size),
+        "controls": list(pipeline.controls),
+        "loras": list(pipeline.loras),
+        "styles": [{"name": style.name, "prompt": style.prompt} for style in pipeline.preset.styles],
+        "defaults": defaults.as_dict(),
+    }
+
+
+def load(
+    name: str,
+    *,
+    backend: str,
+    device: str,
+    control: str | None = None,
+    dtype: str = "auto",
+    size: tuple[int, int] | None = None,
+    controlnets: Sequence[str] = (),
+    loras: Sequence[str] = (),
+    vae: str | None = None,
+) -> Model:
+    """Load a model by preset name, directory or repository.
+
+    ``dtype``: ``auto`` (the model's own on this device), ``fp16``, ``bf16`` or ``fp32``. ``size``: (height, width), the
+    model's own if left out. ``controlnets`` and ``loras``: ``NAME=REPO_OR_PATH`` on top of the model's. ``vae``:
+    another decoder. Raises BadInput for what can't be had on this machine or with this model, and
+    ``pipelines.errors.PipelineError`` when the files are missing or broken or the memory doesn't suffice.
     """
-    from pipelines.presets import find_model
     from pipelines.sdxs import SDXSPipeline
 
+    if dtype not in ("auto", *DTYPES):
+        raise BadInput(f"There is no precision {dtype!r}; use auto, {', '.join(DTYPES)}.")
     try:
-        directory = find_model(name)
-    except PipelineError as error:
-        raise BadInput(str(error)) from None
-    try:
-        pipeline = SDXSPipeline.from_pretrained(directory, backend=backend, device=device)
-    except BackendError as error:
+        pipeline = SDXSPipeline.from_pretrained(
+            name,
+            backend=backend,
+            device=device,
+            dtype=DTYPES.get(dtype),
+            size=size,
+            controlnets=controlnets,
+            loras=loras,
+            vae=vae,
+        )
+    except (BackendError, MisfitError) as error:
         raise BadInput(str(error)) from None
     return wrap(pipeline, control=control)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.engine import Engine, Painted
-from realtime.prepare import Prepared
+from realtime.prepare import Prepared, cached_by
 from realtime.slot import Slot
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,9 @@ class Lane(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    def taken(self, prepared: Prepared) -> None:
+        """Its frame waits no more: the model has it, and there is room for the next one."""
 
     def painted(self, prepared: Prepared, picture: NDArray[np.uint8], model_ms: float) -> None:
         """One of its frames came back as uint8 H×W×3."""
@@ -64,7 +67,7 @@ class Scheduler:
     """Owns the inference thread: the model is loaded, warmed, prepared and run there and nowhere else.
 
     A lane has one place, so a frame that waits is displaced by a newer one. Batches start from the lane that was served
-    longest ago and take others of the same control and size along; what doesn't fit keeps its turn. A forward that
+    longest ago and take others with the same maps and LoRA along; what doesn't fit keeps its turn. A forward that
     raises costs its frames only: its lanes run alone until each has shown whether it is the cause.
     """
 
@@ -151,32 +154,38 @@ class Scheduler:
 
     @staticmethod
     def _fits(place: _Place, batch: list[tuple[_Place, Prepared]]) -> bool:
-        """A batch has one control and one size; who failed last time goes alone, so that nobody fails with them."""
+        """A batch has one set of maps and one LoRA; who failed last time goes alone, so that nobody fails with them."""
         if not batch:
             return True
-        return not place.failures and place.waiting is not None and place.waiting.kind == batch[0][1].kind
+        return not place.failures and place.waiting is not None and place.waiting.company == batch[0][1].company
 
     def _begin(self, engine: Engine, batch: list[tuple[_Place, Prepared]]) -> None:
+        for place, frame in batch:
+            place.lane.taken(frame)
         batch = [(place, frame) for place, frame in batch if self._prepare(engine, place, frame)]
         if not batch:
             return
         places, frames = [place for place, _ in batch], [frame for _, frame in batch]
         try:
-            slot = engine.begin([frame.condition for frame in frames], [frame.settings for frame in frames])
+            slot = engine.begin(
+                [frame.planes for frame in frames],
+                [frame.settings for frame in frames],
+                [frame.colours for frame in frames],
+            )
         except Exception as error:
             self._fail(places, error)
         else:
             self._flights.append(_Flight(slot=slot, places=places, frames=frames))
 
     def _prepare(self, engine: Engine, place: _Place, frame: Prepared) -> bool:
-        if place.ready_for is frame.settings:
+        if place.ready_for == cached_by(frame.settings):
             return True
         try:
             engine.prepare(frame.settings)
         except Exception as error:
             self._fail([place], error)
             return False
-        place.ready_for = frame.settings
+        place.ready_for = cached_by(frame.settings)
         return True
 
     def _finish(self, engine: Engine) -> None:

@@ -10,35 +10,86 @@ from numpy.typing import NDArray
 
 from realtime.streams import Streams
 
+#: The camera's colours go to the model at a quarter of its sides.
+COLOUR_SHRINK = 4
+
+Array = NDArray[np.uint8]
+
 
 class Slot:
     """Host and device buffers for up to ``capacity`` pictures of ``size`` (height, width), and the events between them.
 
-    Host buffers are pinned on a CUDA machine, so that the copies run beside the host. ``count`` is the number of
-    pictures in flight; 0 means that the slot is free.
+    Each picture comes with up to ``planes`` condition maps. Batches differ in their number of maps, so the maps'
+    buffers are flat and viewed as what the batch is: any batch is one contiguous piece, and one copy. Host buffers are
+    pinned on a CUDA machine, so that the copies run beside the host. ``count`` is the number of pictures in flight; 0
+    means that the slot is free.
     """
 
-    def __init__(self, *, capacity: int, size: tuple[int, int], device: torch.device, streams: Streams) -> None:
-        height, width = size
-        pinned = device.type == "cuda"
-        self.capacity = capacity
+    def __init__(
+        self, *, capacity: int, planes: int, size: tuple[int, int], device: torch.device, streams: Streams
+    ) -> None:
+        self._size = height, width = size
+        self._planes = planes
+        small = (capacity, height // COLOUR_SHRINK, width // COLOUR_SHRINK, 3)
         self.count = 0
-        self.host_in = torch.zeros(capacity, height, width, dtype=torch.uint8, pin_memory=pinned)
-        self.host_out = torch.zeros(capacity, height, width, 3, dtype=torch.uint8, pin_memory=pinned)
-        self.device_in = torch.empty(capacity, height, width, dtype=torch.uint8, device=device)
-        self.device_out = torch.empty(capacity, height, width, 3, dtype=torch.uint8, device=device)
+        self._host_maps, self._device_maps = _pair((capacity * planes * height * width,), device)
+        self._host_colours, self._device_colours = _pair(small, device)
+        self._host_out, self._device_out = _pair((capacity, height, width, 3), device)
+        #: What the model takes, on the device: uint8 B×K×H×W, and uint8 B×H/4×W/4×3 if a picture of the batch has any.
+        self.maps = self._device_maps[:0]
+        self.colours: torch.Tensor | None = None
         self.uploaded = streams.event()
         self.started = streams.event()
         self.computed = streams.event()
         self.downloaded = streams.event()
-        self._in = self.host_in.numpy()
-        self._out = self.host_out.numpy()
 
-    def fill(self, conditions: Sequence[NDArray[np.uint8]]) -> None:
-        """Copy uint8 H×W maps into the host buffer."""
-        for row, condition in enumerate(conditions):
-            self._in[row] = condition
+    def fill(self, planes: Sequence[Array], colours: Sequence[Array | None]) -> None:
+        """Copy K×H×W maps and the colours, if there are any, into the host buffers; a picture without any is black.
 
-    def pictures(self) -> list[NDArray[np.uint8]]:
+        Raises ValueError when the maps don't have the same shape or don't fit.
+        """
+        count, shape = len(planes), planes[0].shape
+        if any(each.shape != shape for each in planes):
+            raise ValueError(f"One batch has maps of one shape, not of {sorted({each.shape for each in planes})}.")
+        if len(shape) != 3 or shape[0] > self._planes or shape[1:] != self._size:
+            raise ValueError(f"Maps of {list(shape)} don't fit: up to {self._planes} of {list(self._size)} are taken.")
+        used = count * planes[0].size
+        rows = self._host_maps[:used].numpy().reshape(count, *shape)
+        for row, each in zip(rows, planes, strict=True):
+            row[:] = each
+        self.maps = self._device_maps[:used].view(count, *shape)
+        self.colours = self._fill_colours(colours) if any(each is not None for each in colours) else None
+
+    def _fill_colours(self, colours: Sequence[Array | None]) -> torch.Tensor:
+        rows = self._host_colours.numpy()
+        for row, each in enumerate(colours):
+            rows[row] = 0 if each is None else each
+        return self._device_colours[: len(colours)]
+
+    def upload(self) -> None:
+        """Enqueue the copies to the device on the current stream."""
+        used = self.maps.numel()
+        self._device_maps[:used].copy_(self._host_maps[:used], non_blocking=True)
+        if self.colours is not None:
+            self.colours.copy_(self._host_colours[: len(self.colours)], non_blocking=True)
+
+    def keep(self, pictures: torch.Tensor) -> None:
+        """Enqueue the copy of uint8 B×H×W×3 pictures into the slot, whose own the download reads.
+
+        The pipeline's tensor is never used on another stream than that which made it.
+        """
+        self._device_out[: len(pictures)].copy_(pictures)
+
+    def download(self, count: int) -> None:
+        """Enqueue the copy of the first ``count`` kept pictures to the host on the current stream."""
+        self._host_out[:count].copy_(self._device_out[:count], non_blocking=True)
+
+    def pictures(self) -> list[Array]:
         """The downloaded pictures, uint8 H×W×3, copied: the slot is used again."""
-        return [picture.copy() for picture in self._out[: self.count]]
+        return [picture.copy() for picture in self._host_out[: self.count].numpy()]
+
+
+def _pair(shape: tuple[int, ...], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same buffer on the host and on the device, uint8."""
+    host = torch.zeros(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    return host, torch.empty(shape, dtype=torch.uint8, device=device)
