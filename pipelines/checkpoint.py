@@ -1,16 +1,16 @@
 """Load a model directory in the diffusers layout: safetensors only, checked against the configuration.
 
 The layout is diffusers' own: ``model_index.json`` names each component's class, each component has a folder with its
-``config.json`` and weights. A ControlNet may sit in the folder ``controlnet`` or in a directory of its own.
+``config.json`` and weights. ControlNets and the decoder may lie elsewhere: ``ModelFiles`` says where.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,6 +18,10 @@ from torch import nn
 
 from pipelines.errors import CheckpointError
 from pipelines.prompt import load_tokenizer
+from pipelines.settings import Kind
+
+if TYPE_CHECKING:
+    from pipelines.files import ModelFiles
 
 #: How diffusers and transformers name their weights; published models have one or both of these forms.
 _SUFFIXES = (".safetensors", ".fp16.safetensors")
@@ -25,35 +29,40 @@ _SUFFIXES = (".safetensors", ".fp16.safetensors")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """The parts of one model, in evaluation mode on the CPU. ``scheduler`` is the content of its config file."""
+    """The parts of one model, in evaluation mode on the CPU. ``scheduler`` is the content of its config file.
+
+    ``text_encoders`` and ``tokenizers``: one of each (SD 1.x, 2.x) or two (SDXL). ``controlnets``: by kind; kinds of one
+    folder share one network.
+    """
 
     # diffusers' and transformers' models, whose ``config`` isn't typed.
     unet: Any
     vae: Any
-    text_encoder: Any
-    tokenizer: Any
+    text_encoders: Sequence[Any]
+    tokenizers: Sequence[Any]
     scheduler: Mapping[str, Any]
-    controlnet: Any = None
+    controlnets: Mapping[Kind, Any] = dataclasses.field(default_factory=dict)
 
 
-def load_checkpoint(
-    directory: Path, *, controlnet: Path | None = None, dtype: torch.dtype = torch.float32
-) -> Checkpoint:
-    """Load all parts. ``controlnet``: a directory of its own; by default the folder ``controlnet`` where there is one.
-
-    Raises CheckpointError, naming the file, and the tensor where it is one that doesn't fit.
-    """
+def load_checkpoint(files: ModelFiles, *, dtype: torch.dtype = torch.float32) -> Checkpoint:
+    """Load all parts. Raises CheckpointError, naming the file, and the tensor where it is one that doesn't fit."""
+    directory = files.directory
     index = read_json(directory / "model_index.json")
-    beside = controlnet or (directory / "controlnet" if (directory / "controlnet").is_dir() else None)
-    part = {
-        name: _load_component(directory / name, _class_of(index, name, directory), dtype)
-        for name in ("unet", "vae", "text_encoder")
+    texts = [""] if not _names(index, "text_encoder_2") else ["", "_2"]
+    networks = {
+        folder: _load_component(folder, "ControlNetModel", dtype)
+        for folder in dict.fromkeys(files.controlnets.values())
     }
     return Checkpoint(
-        **part,
-        tokenizer=load_tokenizer(directory / "tokenizer"),
+        unet=_load_component(directory / "unet", _class_of(index, "unet", directory), dtype),
+        vae=_load_component(files.vae, _vae_class(index, files), dtype),
+        text_encoders=[
+            _load_component(directory / f"text_encoder{nth}", _class_of(index, f"text_encoder{nth}", directory), dtype)
+            for nth in texts
+        ],
+        tokenizers=[load_tokenizer(directory / f"tokenizer{nth}") for nth in texts],
         scheduler=read_json(directory / "scheduler" / "scheduler_config.json"),
-        controlnet=_load_component(beside, "ControlNetModel", dtype) if beside else None,
+        controlnets={kind: networks[folder] for kind, folder in files.controlnets.items()},
     )
 
 
@@ -70,11 +79,22 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _class_of(index: Mapping[str, Any], name: str, directory: Path) -> str:
+def _names(index: Mapping[str, Any], name: str) -> bool:
     entry = index.get(name)
-    if not (isinstance(entry, list) and len(entry) == 2 and entry[1]):
+    return isinstance(entry, list) and len(entry) == 2 and bool(entry[1])
+
+
+def _vae_class(index: Mapping[str, Any], files: ModelFiles) -> str:
+    """Another decoder than the model's own says itself what it is."""
+    if files.vae == files.directory / "vae":
+        return _class_of(index, "vae", files.directory)
+    return str(read_json(files.vae / "config.json").get("_class_name", ""))
+
+
+def _class_of(index: Mapping[str, Any], name: str, directory: Path) -> str:
+    if not _names(index, name):
         raise CheckpointError(f"{directory / 'model_index.json'} names no {name}; this is not a one-step pipeline.")
-    return str(entry[1])
+    return str(index[name][1])
 
 
 def _load_component(folder: Path, class_name: str, dtype: torch.dtype) -> Any:
@@ -104,7 +124,7 @@ def _build(folder: Path, class_name: str, config: dict[str, Any]) -> nn.Module:
 def _builders() -> Mapping[str, Callable[[dict[str, Any]], nn.Module]]:
     # Imported here: diffusers and transformers take seconds, and reading a JSON file must not wait for them.
     from diffusers.models import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     return {
         "UNet2DConditionModel": UNet2DConditionModel.from_config,
@@ -115,6 +135,7 @@ def _builders() -> Mapping[str, Callable[[dict[str, Any]], nn.Module]]:
         ),
         "AutoencoderKL": AutoencoderKL.from_config,
         "CLIPTextModel": lambda config: CLIPTextModel(CLIPTextConfig(**config)),
+        "CLIPTextModelWithProjection": lambda config: CLIPTextModelWithProjection(CLIPTextConfig(**config)),
     }
 
 
@@ -156,7 +177,7 @@ def _match_names(stored: set[str], wanted: set[str], path: Path) -> dict[str, st
     """Wanted name → stored name. transformers 5 dropped the prefix ``text_model.`` that published files carry."""
     names = {}
     for name in sorted(wanted):
-        candidates = (name, f"text_model.{name}", name.removeprefix("text_model."))
+        candidates = (name, f"text_model.{name}", name.removeprefix("text_model."), _old_name(name))
         match = next((candidate for candidate in candidates if candidate in stored), None)
         if match is None:
             raise CheckpointError(f"{path}: tensor {name!r} is missing; the file is not of the model in config.json.")
@@ -166,6 +187,13 @@ def _match_names(stored: set[str], wanted: set[str], path: Path) -> dict[str, st
     if strangers:
         raise CheckpointError(f"{path}: tensor {strangers[0]!r} has no place in the model that config.json describes.")
     return names
+
+
+def _old_name(name: str) -> str:
+    """How the attention of autoencoders was named in files from before diffusers 0.12."""
+    for new, old in ((".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn.")):
+        name = name.replace(new, old)
+    return name
 
 
 def _materialise_buffers(module: nn.Module, build: Callable[[], nn.Module]) -> None:

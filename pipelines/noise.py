@@ -1,4 +1,4 @@
-"""The starting noise x_T: a function of seed and size alone, so that a still picture stays still."""
+"""The starting noise x_T: a function of seeds and size alone, so that a still picture stays still."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections import OrderedDict
 
 import torch
 from torch import Tensor
+
+from pipelines.settings import Settings
+from pipelines.travel import slerp
 
 
 class NoiseBank:
@@ -30,3 +33,10 @@ class NoiseBank:
         if len(self._cache) > self._remember:
             self._cache.popitem(last=False)
         return self._cache[key]
+
+    def of(self, settings: Settings, channels: int, height: int, width: int) -> Tensor:
+        """What ``settings`` start from: the noise of ``seed``, ``seed_blend`` of the way to that of ``seed_b``."""
+        noise = self(settings.seed, channels, height, width)
+        if settings.seed_blend <= 0.0:
+            return noise
+        return slerp(noise, self(settings.seed_b, channels, height, width), settings.seed_blend, dim=(0, 1, 2))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipelines.errors import CheckpointError
+from pipelines.settings import Settings
+from pipelines.travel import slerp
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -26,31 +30,65 @@ def load_tokenizer(folder: Path) -> Any:
         raise CheckpointError(f"{folder} holds no tokenizer that can be read: {error}") from None
 
 
-class PromptEncoder:
-    """A text encoder with a small least-recently-used cache."""
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Embedding:
+    """``tokens`` L×D, one vector for each token; ``pooled`` P, one for the whole text (SDXL family only)."""
 
-    def __init__(self, tokenizer: Any, text_encoder: nn.Module, *, remember: int = 256) -> None:
-        self._tokenizer = tokenizer
-        self._text_encoder = text_encoder
+    tokens: Tensor
+    pooled: Tensor | None = None
+
+
+class PromptEncoder:
+    """The text encoders of one model, with a small least-recently-used cache.
+
+    One encoder (SD 1.x, 2.x): its last hidden state. Two (SDXL, arXiv 2307.01952, section 2.1): the hidden states before
+    the last of both, side by side, and the pooled text embedding of the second.
+    """
+
+    def __init__(self, tokenizers: Sequence[Any], text_encoders: Sequence[Any], *, remember: int = 256) -> None:
+        self._parts = list(zip(tokenizers, text_encoders, strict=True))
         self._remember = remember
-        self._cache: OrderedDict[str, Tensor] = OrderedDict()
+        self._cache: OrderedDict[str, Embedding] = OrderedDict()
 
     @torch.inference_mode()
-    def __call__(self, prompt: str) -> Tensor:
-        """The last hidden state of the text encoder, L×D, padded or cut to the tokenizer's length L."""
+    def __call__(self, prompt: str) -> Embedding:
+        """Padded or cut to the tokenizer's length L."""
         if prompt in self._cache:
             self._cache.move_to_end(prompt)
             return self._cache[prompt]
-        tokens = self._tokenizer(
-            prompt,
-            padding="max_length",
-            max_length=self._tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
-        )
-        device = next(self._text_encoder.parameters()).device
-        embedding: Tensor = self._text_encoder(tokens.input_ids.to(device))[0][0]
+        embedding = self._encode_both(prompt) if len(self._parts) > 1 else self._encode(prompt)
         self._cache[prompt] = embedding
         if len(self._cache) > self._remember:
             self._cache.popitem(last=False)
         return embedding
+
+    def of(self, settings: Settings) -> Embedding:
+        """The embedding of ``prompt``, ``blend`` of the way to that of ``prompt_b``, token by token."""
+        first = self(settings.prompt)
+        if settings.blend <= 0.0 or not settings.prompt_b:
+            return first
+        second = self(settings.prompt_b)
+        pooled = None
+        if first.pooled is not None and second.pooled is not None:
+            pooled = slerp(first.pooled, second.pooled, settings.blend, dim=-1)
+        return Embedding(tokens=slerp(first.tokens, second.tokens, settings.blend, dim=-1), pooled=pooled)
+
+    def _encode(self, prompt: str) -> Embedding:
+        (tokenizer, text_encoder) = self._parts[0]
+        return Embedding(tokens=text_encoder(_token_ids(tokenizer, prompt, text_encoder))[0][0])
+
+    def _encode_both(self, prompt: str) -> Embedding:
+        outputs = [
+            text_encoder(_token_ids(tokenizer, prompt, text_encoder), output_hidden_states=True)
+            for tokenizer, text_encoder in self._parts
+        ]
+        tokens = torch.cat([output.hidden_states[-2][0] for output in outputs], dim=-1)
+        return Embedding(tokens=tokens, pooled=outputs[-1].text_embeds[0])
+
+
+def _token_ids(tokenizer: Any, prompt: str, text_encoder: Any) -> Tensor:
+    tokens = tokenizer(
+        prompt, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+    )
+    ids: Tensor = tokens.input_ids.to(next(text_encoder.parameters()).device)
+    return ids

@@ -9,8 +9,8 @@ and the numbers come out of the noise schedule. With ᾱ the cumulative product 
 α = √ᾱ_T, σ = √(1 - ᾱ_T), and (α₀, σ₀) the point where the solver stops, the step is latents = α₀·x̂₀ + σ₀·ε̂ (DDIM, arXiv
 2010.02502, eq. 12, with η = 0), where x̂₀ and ε̂ follow from the prediction type.
 
-A scheduler's ``timestep_spacing`` is not followed: it says how to spread many steps, and ``leading`` would start a single
-one at t = 1, where no one-step model was trained.
+A scheduler's ``timestep_spacing`` is not followed: it says how to spread many steps, and ``leading`` would start a
+single one at t = 1, where no one-step model was trained.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class OneStep:
 def one_step(scheduler: Mapping[str, Any]) -> OneStep:
     """The step that a diffusers scheduler with this configuration takes from the last timestep to the end at once.
 
-    ``scheduler`` is the content of ``scheduler_config.json``. Raises CheckpointError for a scheduler, schedule, option or
-    prediction type whose single step is not known.
+    ``scheduler`` is the content of ``scheduler_config.json``. Raises CheckpointError for a scheduler, schedule, option
+    or prediction type whose single step is not known.
     """
     name = str(scheduler.get("_class_name", ""))
     _check(name, scheduler)
@@ -85,7 +85,8 @@ def _check(name: str, scheduler: Mapping[str, Any]) -> None:
     for option in _NONLINEAR:
         if scheduler.get(option):
             raise CheckpointError(
-                f"The scheduler's {option} is on, which a single step can't follow; turn it off in scheduler_config.json."
+                f"The scheduler's {option} is on, which a single step can't follow; turn it off in "
+                "scheduler_config.json."
             )
 
 

@@ -8,46 +8,63 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pipelines import colours as colour
 from pipelines.backends import make_backend
 from pipelines.checkpoint import Checkpoint, load_checkpoint
-from pipelines.errors import BackendError, PipelineError
-from pipelines.graph import PaintGraph
+from pipelines.condition import DRAWN
+from pipelines.device import pick_device, pick_dtype
+from pipelines.errors import PipelineError
+from pipelines.files import ModelFiles
+from pipelines.graph import PaintGraph, PaintInputs
+from pipelines.locate import locate
+from pipelines.lora import Adapter, LoraSwitch, load_lora
 from pipelines.noise import NoiseBank
-from pipelines.presets import Preset, find_model, read_preset
+from pipelines.presets import Preset
 from pipelines.prompt import PromptEncoder
 from pipelines.sampler import one_step
-from pipelines.settings import Settings
+from pipelines.settings import Kind, Settings
 
 #: Sides must be whole latent pixels at every stage of the U-Net: 8 (decoder) × 4 (two downsamplings).
 SIDE_MULTIPLE = 32
 
 
 class SDXSPipeline:
-    """A one-step text- and map-guided painter (SDXS, arXiv 2403.16627).
+    """A one-step text- and map-guided painter (SDXS, arXiv 2403.16627), and others of the SD 1.x, 2.x and XL families.
 
     One call paints a batch of B different settings. Not thread-safe: one thread owns it.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, preset: Preset, *, backend: str = "auto", device: torch.device | None = None
+        self,
+        checkpoint: Checkpoint,
+        preset: Preset,
+        *,
+        backend: str = "auto",
+        device: torch.device | None = None,
+        size: tuple[int, int] | None = None,
+        loras: dict[str, Adapter] | None = None,
     ) -> None:
         self.preset = preset
         self.name = preset.name
-        self.size = preset.size
+        self.size = size or preset.size
         self.device = device or torch.device("cpu")
-        self.has_control = checkpoint.controlnet is not None
+        self.dtype: torch.dtype = next(checkpoint.unet.parameters()).dtype
+        self.controls: tuple[Kind, ...] = tuple(checkpoint.controlnets)
+        self.loras = tuple(loras or {})
         self._channels = int(checkpoint.unet.config.in_channels)
-        self._inverted = preset.controls[0].polarity == "black on white" if preset.controls else False
-        self._dtype = next(checkpoint.unet.parameters()).dtype
-        self._encode_prompt = PromptEncoder(checkpoint.tokenizer, checkpoint.text_encoder.to(self.device))
-        self._noise = NoiseBank(device=self.device, dtype=self._dtype)
+        self._inverted = {c.kind for c in preset.controls if c.polarity != DRAWN[c.kind]}
+        encoders = [encoder.to(self.device) for encoder in checkpoint.text_encoders]
+        self._encode_prompt = PromptEncoder(checkpoint.tokenizers, encoders)
+        self._noise = NoiseBank(device=self.device, dtype=self.dtype)
+        self._encode_colours = colour.ColourEncoder(checkpoint.vae).to(self.device)
+        networks = list({id(net): net for net in checkpoint.controlnets.values()}.values())
+        self._nets = {kind: _place(net, networks) for kind, net in checkpoint.controlnets.items()}
         graph = PaintGraph(
-            unet=checkpoint.unet,
-            controlnet=checkpoint.controlnet,
-            vae=checkpoint.vae,
-            step=one_step(checkpoint.scheduler),
+            unet=checkpoint.unet, controlnets=networks, vae=checkpoint.vae, step=one_step(checkpoint.scheduler)
         )
+        self._is_xl = graph.pooled_width > 0
         self._backend = make_backend(backend, graph.eval(), device=self.device)
+        self._lora = LoraSwitch(checkpoint.unet, loras or {})
 
     @classmethod
     def from_pretrained(
@@ -57,20 +74,38 @@ class SDXSPipeline:
         backend: str = "auto",
         device: str = "auto",
         dtype: torch.dtype | None = None,
-        controlnet: str | Path | None = None,
+        size: tuple[int, int] | None = None,
+        controlnets: Sequence[str] = (),
+        loras: Sequence[str] = (),
+        vae: str | None = None,
     ) -> SDXSPipeline:
-        """Load a preset by name or a directory in the diffusers layout.
+        """Load a preset by name, a directory in the diffusers layout, or a repository (``owner/name``).
 
-        ``device``: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``. ``dtype``: fp16 on CUDA and
-        fp32 on a CPU unless given. ``controlnet``: a directory of its own. Raises CheckpointError or BackendError.
+        ``device``: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``. ``dtype``: unless given, what the
+        model needs, else fp16 on CUDA and fp32 on a CPU. ``size``: (height, width) instead of the native one.
+        ``controlnets`` (``canny=REPO_OR_DIR``), ``loras`` (``NAME=REPO_OR_PATH``) and ``vae``: see ``locate``. Raises
+        CheckpointError, MisfitError, DownloadError, MemoryShortage or BackendError.
         """
         where = pick_device(device)
-        directory = find_model(name_or_dir)
-        preset = read_preset(directory)
-        precision = dtype or (torch.float16 if where.type == "cuda" else torch.float32)
-        beside = Path(controlnet) if controlnet else None
-        checkpoint = load_checkpoint(directory, controlnet=beside, dtype=precision)
-        return cls(checkpoint, preset, backend=backend, device=where)
+        files = locate(name_or_dir, controlnets=controlnets, loras=loras, vae=vae)
+        return cls.from_files(files, backend=backend, device=where, dtype=dtype, size=size)
+
+    @classmethod
+    def from_files(
+        cls,
+        files: ModelFiles,
+        *,
+        backend: str = "auto",
+        device: torch.device,
+        dtype: torch.dtype | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> SDXSPipeline:
+        """The same for files that are here (``pipelines.locate``)."""
+        precision = dtype or pick_dtype(files.preset, device)
+        check_size(size or files.preset.size)
+        checkpoint = load_checkpoint(files, dtype=precision)
+        loras = {name: load_lora(path, checkpoint.unet) for name, path in files.loras.items()}
+        return cls(checkpoint, files.preset, backend=backend, device=device, size=size, loras=loras)
 
     @property
     def backend_name(self) -> str:
@@ -78,67 +113,128 @@ class SDXSPipeline:
         return self._backend.name
 
     def prepare(self, settings: Settings, *, size: tuple[int, int] | None = None) -> None:
-        """Do the work that is the same for every frame: encode the prompt, draw the noise."""
+        """Do the work that is the same for every frame: encode prompts, draw noise, fold in the LoRA."""
         height, width = size or self.size
-        self._encode_prompt(settings.prompt)
-        self._noise(settings.seed, self._channels, height // 8, width // 8)
+        nets = self._nets_of(settings)
+        self._encode_prompt.of(settings)
+        self._noise.of(settings, self._channels, height // 8, width // 8)
+        self._use_lora(settings)
+        self._backend.prepare(nets)
 
     @torch.inference_mode()
-    def __call__(self, condition_maps: Tensor, settings: Sequence[Settings], *, noise: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        condition_maps: Tensor,
+        settings: Sequence[Settings],
+        *,
+        noise: Tensor | None = None,
+        colours: Tensor | None = None,
+    ) -> Tensor:
         """Paint B pictures.
 
-        ``condition_maps``: float B×3×H×W in [0, 1] as the conditioner draws them (canny: white on black); H and W are
-        multiples of 32. ``settings``: one for each sample. ``noise``: B×C×H/8×W/8 instead of the seeds'. Returns float
-        B×3×H×W in [0, 1]. Raises PipelineError when the shapes don't fit.
+        ``condition_maps``: float B×3×H×W in [0, 1] as the conditioner draws them (canny: white on black), H and W multiples
+        of 32; B×K×3×H×W in the order of ``settings[i].kinds`` where that is not one map (K = 0 for text alone, the size
+        being said all the same). ``settings``: one for each sample, of the same kinds and LoRA. ``noise``: B×C×H/8×W/8
+        instead of the seeds'. ``colours``: uint8 B×H/4×W/4×3, the camera pictures shrunk by area, for samples with an
+        ``init_strength``. Returns float B×3×H×W in [0, 1]. Raises PipelineError when they don't fit.
         """
-        self._check(condition_maps, settings)
-        height, width = condition_maps.shape[-2:]
+        maps = condition_maps.unsqueeze(1) if condition_maps.ndim == 4 else condition_maps
+        self._check(maps, settings)
+        height, width = maps.shape[-2:]
+        nets = self._nets_of(settings[0])
+        self._use_lora(settings[0])
 
-        # 1. The map in the polarity that this ControlNet was trained with.
-        control = condition_maps.to(self.device, self._dtype)
-        control = 1 - control if self._inverted else control
+        # 1. The maps in the polarity that each ControlNet was trained with.
+        control = self._in_polarity(maps.to(self.device, self.dtype), settings[0].kinds)
 
-        # 2. What each sample's settings stand for: embeddings, noise, strength.
-        embeddings = torch.stack([self._encode_prompt(each.prompt) for each in settings]).to(self._dtype)
-        if noise is None:
-            seeds = [self._noise(each.seed, self._channels, height // 8, width // 8) for each in settings]
-            noise = torch.stack(seeds)
-        scale = torch.tensor([each.conditioning_scale for each in settings], dtype=self._dtype, device=self.device)
+        # 2. What each sample's settings stand for: embeddings, noise, strengths.
+        embeddings = [self._encode_prompt.of(each) for each in settings]
+        start = self._start(settings, noise, colours, (height // 8, width // 8))
+        pooled = [each.pooled for each in embeddings if each.pooled is not None]
 
-        # 3. ControlNet, U-Net, the one step, the decoder.
-        return self._backend(control, noise.to(self.device, self._dtype), embeddings, scale)
+        # 3. ControlNets, U-Net, the one step, the decoder.
+        inputs = PaintInputs(
+            noise=start,
+            embeddings=torch.stack([each.tokens for each in embeddings]).to(self.dtype),
+            maps=control,
+            scales=torch.tensor([each.scales for each in settings], dtype=self.dtype, device=self.device),
+            pooled=torch.stack(pooled).to(self.dtype) if self._is_xl else None,
+            time_ids=self._time_ids(len(settings), height, width) if self._is_xl else None,
+        )
+        return self._backend(inputs, nets)
 
     @torch.inference_mode()
-    def paint_uint8(self, maps: Tensor, settings: Sequence[Settings]) -> Tensor:
-        """The same for the frame path: maps uint8 B×H×W, pictures uint8 B×H×W×3, both on ``device``."""
-        control = maps.to(self._dtype).div(255).unsqueeze(1).expand(-1, 3, -1, -1)
-        pictures = self(control, settings)
+    def paint_uint8(self, maps: Tensor, settings: Sequence[Settings], colours: Tensor | None = None) -> Tensor:
+        """The same for the frame path, all on ``device``: maps uint8 B×K×H×W, pictures uint8 B×H×W×3."""
+        control = maps.to(self.dtype).div(255).unsqueeze(2).expand(-1, -1, 3, -1, -1)
+        pictures = self(control, settings, colours=colours)
         return pictures.mul(255).round_().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
+    def _use_lora(self, settings: Settings) -> None:
+        if self._lora.use(settings.lora, settings.lora_scale):
+            self._backend.weights_changed("{}:{}".format(*self._lora.state))
+
+    def _nets_of(self, settings: Settings) -> tuple[int, ...]:
+        for kind in settings.kinds:
+            if kind not in self._nets:
+                have = ", ".join(self._nets) or "none at all"
+                raise PipelineError(f"{self.name} has no ControlNet for {kind}; it has {have}. Use control 'none'.")
+        return tuple(self._nets[kind] for kind in settings.kinds)
+
+    def _in_polarity(self, maps: Tensor, kinds: Sequence[Kind]) -> Tensor:
+        if not self._inverted.intersection(kinds):
+            return maps
+        return torch.stack(
+            [1 - maps[:, k] if kind in self._inverted else maps[:, k] for k, kind in enumerate(kinds)], 1
+        )
+
+    def _start(
+        self, settings: Sequence[Settings], noise: Tensor | None, colours: Tensor | None, size: tuple[int, int]
+    ) -> Tensor:
+        if noise is None:
+            noise = torch.stack([self._noise.of(each, self._channels, *size) for each in settings])
+        noise = noise.to(self.device, self.dtype)
+        if colours is None or not any(each.init_strength for each in settings):
+            return noise
+        strength = torch.tensor([each.init_strength for each in settings], dtype=self.dtype, device=self.device)
+        band = self._encode_colours(colour.normalise(colours.to(self.device), self.dtype))
+        return colour.enter(noise, band, strength)
+
+    def _time_ids(self, count: int, height: int, width: int) -> Tensor:
+        """Original size, crop, target size: all of them the picture itself."""
+        ids = torch.tensor([height, width, 0, 0, height, width], dtype=self.dtype, device=self.device)
+        return ids.expand(count, -1)
+
     def _check(self, maps: Tensor, settings: Sequence[Settings]) -> None:
-        if maps.ndim != 4 or maps.shape[1] != 3 or not maps.is_floating_point():
-            raise PipelineError(f"Condition maps are float B×3×H×W; these are {maps.dtype} {list(maps.shape)}.")
+        if maps.ndim != 5 or maps.shape[2] != 3 or not maps.is_floating_point():
+            raise PipelineError(f"Condition maps are float B×3×H×W or B×K×3×H×W; these are {_shape(maps)}.")
         if len(maps) != len(settings) or not len(maps):
             raise PipelineError(
                 f"There are {len(maps)} condition maps but {len(settings)} settings; give one for each."
             )
-        if maps.shape[2] % SIDE_MULTIPLE or maps.shape[3] % SIDE_MULTIPLE or not maps.shape[2] * maps.shape[3]:
+        first = settings[0]
+        if any((s.kinds, s.lora, s.lora_scale) != (first.kinds, first.lora, first.lora_scale) for s in settings):
+            raise PipelineError("The settings of one batch need the same kinds of control and the same LoRA; split it.")
+        if maps.shape[1] != len(first.kinds):
             raise PipelineError(
-                f"Pictures of {maps.shape[3]}×{maps.shape[2]} can't be painted; give sides that are multiples of "
-                f"{SIDE_MULTIPLE}."
+                f"These settings take {len(first.kinds)} maps a picture ({', '.join(first.kinds) or 'text alone'}), "
+                f"but there are {maps.shape[1]}."
             )
+        check_size((maps.shape[3], maps.shape[4]))
 
 
-def pick_device(name: str) -> torch.device:
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``. Raises BackendError when that device isn't here."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise BackendError(f"There is no device {name!r}; use auto, cpu, cuda or cuda:N.") from None
-    if device.type not in {"cpu", "cuda"}:
-        raise BackendError(f"The device {name!r} is not supported; use auto, cpu, cuda or cuda:N.")
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise BackendError(f"The device {name!r} is not here (no such CUDA GPU is visible); use --device cpu.")
-    return device
+def check_size(size: tuple[int, int]) -> None:
+    """Raises PipelineError for a (height, width) that no model here can paint."""
+    height, width = size
+    if height % SIDE_MULTIPLE or width % SIDE_MULTIPLE or height <= 0 or width <= 0:
+        raise PipelineError(
+            f"Pictures of {width}×{height} can't be painted; give sides that are multiples of {SIDE_MULTIPLE}."
+        )
+
+
+def _place(net: object, networks: Sequence[object]) -> int:
+    return next(i for i, each in enumerate(networks) if each is net)
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {list(tensor.shape)}"

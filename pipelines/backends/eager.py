@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pipelines.graph import PaintGraph
+from pipelines.graph import PaintGraph, PaintInputs
 
 
 class EagerBackend:
@@ -15,8 +15,16 @@ class EagerBackend:
 
     def __init__(self, graph: PaintGraph, device: torch.device) -> None:
         self._graph = graph.to(device)
+        if graph.decode.upcast:
+            graph.decode.float()
 
     @torch.inference_mode()
-    def __call__(self, control: Tensor, noise: Tensor, embeddings: Tensor, scale: Tensor) -> Tensor:
-        picture: Tensor = self._graph(control, noise, embeddings, scale)
+    def __call__(self, inputs: PaintInputs, nets: tuple[int, ...]) -> Tensor:
+        picture: Tensor = self._graph(inputs, nets)
         return picture
+
+    def prepare(self, nets: tuple[int, ...]) -> None:
+        """Nothing is compiled."""
+
+    def weights_changed(self, tag: str) -> None:
+        """The weights are read at each call."""

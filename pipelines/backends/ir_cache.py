@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipelines.graph import PaintGraph
+from torch import nn
 
 _DECIDING = ("openvino", "torch", "diffusers", "sdxs-live")
 
@@ -27,7 +27,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sdxs-live"
 
 
-def converted(graph: PaintGraph, core: Any, convert: Callable[[], Any], save: Callable[[Any, Path], None]) -> Any:
+def converted(graph: nn.Module, core: Any, convert: Callable[[], Any], save: Callable[[Any, Path], None]) -> Any:
     """The model from the cache, or converted now and kept. A folder that can't be written is no error."""
     folder = cache_folder() / f"openvino-{_digest(graph)}"
     try:
@@ -53,7 +53,7 @@ def _keep(model: Any, folder: Path, save: Callable[[Any, Path], None]) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _digest(graph: PaintGraph) -> str:
+def _digest(graph: nn.Module) -> str:
     """Of the weights, the layout, the step and the versions of whatever turns them into a graph."""
     digest = hashlib.sha256()
     for name in _DECIDING:

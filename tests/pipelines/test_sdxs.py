@@ -86,13 +86,20 @@ def test_a_still_picture_stays_still(ours: SDXSPipeline) -> None:
 
 def test_every_setting_reaches_the_picture(ours: SDXSPipeline) -> None:
     control, plain = edges(1), ours(edges(1), [MIXED[0]])
-    for change in ({"prompt": "zzz"}, {"seed": 5}, {"conditioning_scale": 0.1}):
+    changes: tuple[dict, ...] = (
+        {"prompt": "zzz"},
+        {"prompt_b": "zzz", "blend": 0.5},
+        {"seed": 5},
+        {"seed_b": 5, "seed_blend": 0.5},
+        {"conditioning_scale": 0.1},
+    )
+    for change in changes:
         assert not torch.allclose(plain, ours(control, [MIXED[0].replace(change)]), atol=1e-3), change
 
 
 def test_uint8_path_is_the_same_picture(ours: SDXSPipeline) -> None:
     control = edges(2)
-    maps = (control[:, 0] * 255).to(torch.uint8)
+    maps = (control[:, :1] * 255).to(torch.uint8)
     pictures = ours.paint_uint8(maps, MIXED[:2])
     assert pictures.shape == (2, 128, 128, 3)
     assert pictures.dtype == torch.uint8
@@ -103,7 +110,7 @@ def test_uint8_path_is_the_same_picture(ours: SDXSPipeline) -> None:
 def test_prompts_are_encoded_once(saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = SDXSPipeline.from_pretrained(saved[1], backend="eager", device="cpu")
     calls = []
-    encoder = pipe._encode_prompt._text_encoder
+    encoder = pipe._encode_prompt._parts[0][1]
     encoder.register_forward_hook(lambda *_: calls.append(1))
     pipe.prepare(MIXED[0], size=(128, 128))
     for _ in range(3):
@@ -115,6 +122,10 @@ def test_prompts_are_encoded_once(saved: Saved, monkeypatch: pytest.MonkeyPatch)
     ("maps", "settings", "word"),
     [
         (torch.zeros(1, 1, 64, 64), MIXED[:1], "B×3×H×W"),
+        (torch.zeros(1, 2, 3, 64, 64), MIXED[:1], "take 1 maps a picture"),
+        (torch.zeros(2, 3, 64, 64), [MIXED[0], MIXED[0].replace(control="none")], "same kinds of control"),
+        (torch.zeros(1, 3, 64, 64), [MIXED[0].replace(control="depth")], "no ControlNet for depth; it has canny"),
+        (torch.zeros(1, 3, 64, 64), [MIXED[0].replace(lora="anime")], "no LoRA 'anime' here"),
         (torch.zeros(1, 3, 64, 64, dtype=torch.uint8), MIXED[:1], "float"),
         (torch.zeros(2, 3, 64, 64), MIXED[:1], "one for each"),
         (torch.zeros(1, 3, 60, 64), MIXED[:1], "multiples of 32"),

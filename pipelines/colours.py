@@ -1,0 +1,53 @@
+"""A streamer keeps their colours: the camera's own enter the starting noise.
+
+What a diffusion model makes of its noise is decided coarsely by the noise's low frequencies: layout and colour. So the
+low band of x_T is exchanged for that of the camera picture's latents, and the fine rest is left as it is (the split of
+FreeInit, arXiv 2312.07537, section 3.3, in space only). The band keeps the variance that it has in noise, for which the
+model was trained.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+#: The low band: what is left when this many latent pixels, each way, are averaged. The camera picture comes shrunk by
+#: the same factor, so that its latents are this band, at a sixteenth of the cost.
+BAND = 4
+
+
+class ColourEncoder(nn.Module):
+    """Small camera pictures to the low band of their latents; the encoder is the model's own autoencoder's."""
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.encoder = vae.encoder
+        self.quant_conv = getattr(vae, "quant_conv", None)
+        self.tiny = self.quant_conv is None and type(vae).__name__ == "AutoencoderTiny"
+        self.scaling_factor = float(vae.config.scaling_factor)
+        self.shift_factor = float(getattr(vae.config, "shift_factor", None) or 0.0)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """``pictures``: B×3×H/4×W/4 in [-1, 1]. Returns B×C×h/4×w/4, scaled as the diffusion model's latents are."""
+        latents = self.encoder(pictures)
+        if self.quant_conv is not None:
+            latents = self.quant_conv(latents)
+        if not self.tiny:
+            latents = latents.chunk(2, dim=1)[0]  # the mean of the posterior; its variance follows
+        return (latents - self.shift_factor) * self.scaling_factor
+
+
+def enter(noise: Tensor, colours: Tensor, strength: Tensor) -> Tensor:
+    """x_T with ``strength`` (B, 0..1) of its low band exchanged for ``colours`` (B×C×h/4×w/4), both B×C×h×w."""
+    own = F.avg_pool2d(noise, BAND)
+    # Averages of BAND² independent normals have a deviation of 1/BAND.
+    exchange = F.interpolate(colours / BAND - own, scale_factor=BAND, mode="bilinear", align_corners=False)
+    return noise + strength.view(-1, 1, 1, 1) * exchange
+
+
+def normalise(colours: Tensor, dtype: torch.dtype) -> Tensor:
+    """uint8 B×h×w×3 to B×3×h×w in [-1, 1]."""
+    return colours.to(dtype).div(127.5).sub(1).permute(0, 3, 1, 2)
