@@ -31,8 +31,8 @@ _SUFFIXES = (".safetensors", ".fp16.safetensors")
 class Checkpoint:
     """The parts of one model, in evaluation mode on the CPU. ``scheduler`` is the content of its config file.
 
-    ``text_encoders`` and ``tokenizers``: one of each (SD 1.x, 2.x) or two (SDXL). ``controlnets``: by kind; kinds of one
-    folder share one network.
+    ``text_encoders`` and ``tokenizers``: one of each (SD 1.x, 2.x) or two (SDXL). ``controlnets``: by kind; kinds of
+    one folder share one network.
     """
 
     # diffusers' and transformers' models, whose ``config`` isn't typed.

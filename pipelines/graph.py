@@ -19,9 +19,9 @@ from pipelines.sampler import OneStep
 class PaintInputs:
     """What one forward takes, for B samples and K condition maps each (K may be 0).
 
-    ``noise`` B×C×h×w, the standard normal x_T; ``embeddings`` B×L×D; ``maps`` B×K×3×H×W in [0, 1], in the polarity that
-    each ControlNet was trained with; ``scales`` B×K, the conditioning scales. Of the SDXL family also ``pooled`` B×P and
-    ``time_ids`` B×6 (arXiv 2307.01952, section 2.2: original size, crop, target size).
+    ``noise`` B×C×h×w, the standard normal x_T; ``embeddings`` B×L×D; ``maps`` B×K×3×H×W in [0, 1], in the polarity
+    that each ControlNet was trained with; ``scales`` B×K, the conditioning scales. Of the SDXL family also ``pooled``
+    B×P and ``time_ids`` B×6 (arXiv 2307.01952, section 2.2: original size, crop, target size).
     """
 
     noise: Tensor

@@ -1,7 +1,7 @@
 """LoRA (arXiv 2106.09685): a style as a low-rank change of the U-Net's weights, folded in and taken out in place.
 
-Folded, an adapter costs nothing per frame; in place, whatever holds on to the weights (a running stream, a captured CUDA
-graph) sees the change.
+Folded, an adapter costs nothing per frame; in place, whatever holds on to the weights (a running stream, a captured
+CUDA graph) sees the change.
 """
 
 from __future__ import annotations

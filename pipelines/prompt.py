@@ -41,8 +41,8 @@ class Embedding:
 class PromptEncoder:
     """The text encoders of one model, with a small least-recently-used cache.
 
-    One encoder (SD 1.x, 2.x): its last hidden state. Two (SDXL, arXiv 2307.01952, section 2.1): the hidden states before
-    the last of both, side by side, and the pooled text embedding of the second.
+    One encoder (SD 1.x, 2.x): its last hidden state. Two (SDXL, arXiv 2307.01952, section 2.1): the hidden states
+    before the last of both, side by side, and the pooled text embedding of the second.
     """
 
     def __init__(self, tokenizers: Sequence[Any], text_encoders: Sequence[Any], *, remember: int = 256) -> None:

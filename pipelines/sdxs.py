@@ -81,8 +81,8 @@ class SDXSPipeline:
     ) -> SDXSPipeline:
         """Load a preset by name, a directory in the diffusers layout, or a repository (``owner/name``).
 
-        ``device``: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``. ``dtype``: unless given, what the
-        model needs, else fp16 on CUDA and fp32 on a CPU. ``size``: (height, width) instead of the native one.
+        ``device``: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``. ``dtype``: unless given, what
+        the model needs, else fp16 on CUDA and fp32 on a CPU. ``size``: (height, width) instead of the native one.
         ``controlnets`` (``canny=REPO_OR_DIR``), ``loras`` (``NAME=REPO_OR_PATH``) and ``vae``: see ``locate``. Raises
         CheckpointError, MisfitError, DownloadError, MemoryShortage or BackendError.
         """
@@ -132,11 +132,12 @@ class SDXSPipeline:
     ) -> Tensor:
         """Paint B pictures.
 
-        ``condition_maps``: float B×3×H×W in [0, 1] as the conditioner draws them (canny: white on black), H and W multiples
-        of 32; B×K×3×H×W in the order of ``settings[i].kinds`` where that is not one map (K = 0 for text alone, the size
-        being said all the same). ``settings``: one for each sample, of the same kinds and LoRA. ``noise``: B×C×H/8×W/8
-        instead of the seeds'. ``colours``: uint8 B×H/4×W/4×3, the camera pictures shrunk by area, for samples with an
-        ``init_strength``. Returns float B×3×H×W in [0, 1]. Raises PipelineError when they don't fit.
+        ``condition_maps``: float B×3×H×W in [0, 1] as the conditioner draws them (canny: white on black), H and W
+        multiples of 32; B×K×3×H×W in the order of ``settings[i].kinds`` where that is not one map (K = 0 for text
+        alone, the size being said all the same). ``settings``: one for each sample, of the same kinds and LoRA.
+        ``noise``: B×C×H/8×W/8 instead of the seeds'. ``colours``: uint8 B×H/4×W/4×3, the camera pictures shrunk by
+        area, for samples with an ``init_strength``. Returns float B×3×H×W in [0, 1]. Raises PipelineError when they
+        don't fit.
         """
         maps = condition_maps.unsqueeze(1) if condition_maps.ndim == 4 else condition_maps
         self._check(maps, settings)

@@ -13,8 +13,8 @@ _SEEDS = 2**32
 def walk(settings: Settings, seconds: float) -> Settings:
     """The settings ``seconds`` after the walk began; the same object when there is nothing to walk.
 
-    ``seeds``: from the seed to the next and the next, at a steady pace, ``walk_seconds`` each. ``prompts``: to the second
-    prompt and back, slower at the turns; without a second prompt nothing moves.
+    ``seeds``: from the seed to the next and the next, at a steady pace, ``walk_seconds`` each. ``prompts``: to the
+    second prompt and back, slower at the turns; without a second prompt nothing moves.
     """
     legs = max(0.0, seconds) / settings.walk_seconds
     if settings.walk == "seeds":

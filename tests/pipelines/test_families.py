@@ -11,7 +11,6 @@ from diffusers import (
     MultiControlNetModel,
     StableDiffusionControlNetPipeline,
     StableDiffusionPipeline,
-    StableDiffusionXLControlNetPipeline,
     StableDiffusionXLPipeline,
 )
 from peft import LoraConfig, get_peft_model
