@@ -13,6 +13,10 @@ class CheckpointError(PipelineError):
     """A model directory can't be loaded: a file is missing or broken, or a tensor doesn't fit. Names both."""
 
 
+class NoSuchModel(CheckpointError):
+    """No preset, directory or repository has that name. Says which names there are."""
+
+
 class BackendError(PipelineError):
     """The asked-for backend can't run here."""
 

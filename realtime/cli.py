@@ -186,7 +186,7 @@ def bench(
 @app.command()
 def models(as_json: AsJson = False) -> None:
     """The models known by name: size, controls, licence, whether the weights are here."""
-    from pipelines.presets import list_presets
+    from pipelines.catalogue import list_presets
     from realtime import terminal
 
     presets = list_presets()

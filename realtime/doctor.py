@@ -140,7 +140,7 @@ def _memory() -> Iterator[Finding]:
 
 
 def _weights() -> Iterator[Finding]:
-    from pipelines.presets import list_presets
+    from pipelines.catalogue import list_presets
 
     for preset in list_presets():
         yield Finding(

@@ -10,9 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipelines.checkpoint import count_parameters, load_checkpoint
+from pipelines.checkpoint import load_checkpoint
 from pipelines.errors import CheckpointError
-from pipelines.presets import find_model, list_presets, read_preset
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
@@ -116,18 +115,3 @@ def test_half_precision_files_load_as_asked(directory: Path) -> None:
     parts = load_checkpoint(directory, dtype=torch.float32)
     assert {parameter.dtype for parameter in parts.unet.parameters()} == {torch.float32}
     assert not any(tensor.is_meta for part in (parts.unet, parts.text_encoder) for tensor in part.buffers())
-
-
-def test_models_by_name() -> None:
-    with pytest.raises(CheckpointError, match="no model 'sdxl-turbo-9000'"):
-        find_model("sdxl-turbo-9000")
-    rows = list_presets()
-    assert [row["name"] for row in rows] == ["embedded"]
-    assert rows[0]["present"]
-    assert rows[0]["unet_parameters"] == count_parameters(find_model("embedded") / "unet")
-
-
-def test_a_broken_preset_is_named(directory: Path) -> None:
-    (directory / "preset.json").write_text('{"name": "x", "size": [256]}')
-    with pytest.raises(CheckpointError, match=r"preset\.json: size"):
-        read_preset(directory)
