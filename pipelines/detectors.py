@@ -6,6 +6,7 @@ import dataclasses
 import warnings
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,8 +36,13 @@ class Detectors:
         Raises DownloadError when its weights can't be had, CheckpointError when they are no weights of it.
         """
         if name not in self._loaded:
-            self._loaded[name] = _load(_RECIPES[name], self._device)
+            self._loaded[name] = _load(name, self._device)
         return self._loaded[name]
+
+
+def detector_weights(name: str) -> Path:
+    """The file with the weights of a detector (see ``Detectors``), fetched if it isn't here. Raises DownloadError."""
+    return find_weights(_RECIPES[name].file)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,8 +57,8 @@ class _Recipe:
     build: Callable[[], tuple[Any, torch.nn.Module]]
 
 
-def _load(recipe: _Recipe, device: torch.device) -> Any:
-    path = find_weights(recipe.file)
+def _load(name: str, device: torch.device) -> Any:
+    recipe, path = _RECIPES[name], detector_weights(name)
     state = read_state(path, recipe.key)
     import_controlnet_aux()
     with warnings.catch_warnings():

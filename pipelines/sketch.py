@@ -13,6 +13,9 @@ from pipelines.settings import Kind, Settings
 
 _NETWORKS = frozenset({"lineart", "pidinet", "hed"})
 
+#: The width of lineart_standard's blur, as a part of the picture's short side: what the detector takes at its own 512.
+_SIGMA = 6 / 512
+
 #: Levels of a drawing that become black and white; what lies between is stretched, so that strokes keep smooth borders.
 _INK, _PAPER = 64, 192
 _CLEAN = ((np.arange(256) - _INK) * (255 / (_PAPER - _INK))).clip(0, 255).round().astype(np.uint8)
@@ -55,7 +58,9 @@ class SketchConditioner:
         if name in _NETWORKS:
             lines = self._detectors[name](padded, detect_resolution=side, image_resolution=side, output_type="np")
         else:
-            lines = standard_lineart()(padded, detect_resolution=side, output_type="np")
+            sigma = max(1.0, _SIGMA * min(height, width))
+            with np.errstate(invalid="ignore"):  # the median of nothing, see standard_lineart
+                lines = standard_lineart()(padded, guassian_sigma=sigma, detect_resolution=side, output_type="np")
         return 255 - lines[:height, :width, 0]  # they draw white on black
 
 
