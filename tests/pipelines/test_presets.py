@@ -100,7 +100,7 @@ def test_models_by_name(folder: Path, tmp_path: Path) -> None:
 
 
 def test_the_model_that_was_never_released_says_so() -> None:
-    with pytest.raises(CheckpointError, match="never released.*training"):
+    with pytest.raises(CheckpointError, match=r"never released.*training"):
         find_model("sdxs-1024")
 
 
