@@ -9,11 +9,13 @@ from pipelines.settings import Settings
 from streaming.errors import BadRequest
 
 
-def apply_patch(current: Settings, patch: object, *, controls: Collection[str]) -> Settings:
+def apply_patch(
+    current: Settings, patch: object, *, controls: Collection[str], loras: Collection[str] = ()
+) -> Settings:
     """``current`` with the values of ``patch`` (any subset of the settings, as JSON gives them).
 
     Raises BadRequest when ``patch`` is no JSON object, names an unknown setting, leaves a range, or asks for a control
-    that the loaded model has no ControlNet for.
+    that the loaded model has no ControlNet for (``none`` needs none), or for a LoRA that it wasn't given.
     """
     if not isinstance(patch, dict):
         raise BadRequest(f'Settings are a JSON object such as {{"prompt": "ink"}}, not {_kind(patch)}.')
@@ -21,8 +23,12 @@ def apply_patch(current: Settings, patch: object, *, controls: Collection[str]) 
         changed = current.replace(patch)
     except SettingsError as error:
         raise BadRequest(str(error)) from None
-    if changed.control not in controls:
-        raise BadRequest(f"This model has no control {changed.control!r}; it has {', '.join(sorted(controls))}.")
+    for kind in changed.kinds:
+        if kind not in controls:
+            raise BadRequest(f"This model has no control {kind!r}; it has {', '.join((*sorted(controls), 'none'))}.")
+    if changed.lora and changed.lora not in loras:
+        known = f"it has {', '.join(sorted(loras))}" if loras else "it was started without any"
+        raise BadRequest(f"This model has no LoRA {changed.lora!r}; {known}.")
     return changed
 
 

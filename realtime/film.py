@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from pipelines.settings import Settings
+from pipelines.walk import walk
 from realtime.engine import Painted
 from realtime.errors import BadInput
+from realtime.maps import MapDesk
 from realtime.model import Model
-from realtime.prepare import Prepared, Preparer, make_pool
+from realtime.prepare import Prepared, Preparer, cached_by
 from realtime.slot import Slot
 from streaming.frame import Frame
 from streaming.sink import FileSink, Sink
@@ -53,14 +58,17 @@ def open_film(source: Path, target: Path) -> Iterator[tuple[FileSource, FileSink
 def paint_film(source: Source, sink: Sink, model: Model, settings: Settings, *, painted: Callable[[int], None]) -> None:
     """Paint every frame of ``source`` into ``sink``, pts kept; ``painted(count)`` after each batch.
 
-    Reading and edges, the model, and writing run side by side, each at most one batch ahead of the next.
+    Reading and maps, the model, and writing run side by side, each at most one batch ahead of the next.
     """
     engine = model.engine()
-    engine.prepare(settings)
+    cached: Hashable = None
     with _Reader(source, model, settings, engine.max_batch) as reader, _Writer(sink, painted) as writer:
         flights: deque[tuple[Slot, list[Prepared]]] = deque()
         while batch := reader.next():
-            flights.append((engine.begin([each.condition for each in batch], [settings] * len(batch)), batch))
+            for each in batch:
+                if cached != (cached := cached_by(each.settings)):
+                    engine.prepare(each.settings)
+            flights.append((engine.begin(*_columns(batch)), batch))
             if len(flights) == engine.depth:
                 slot, frames = flights.popleft()
                 writer.put(frames, engine.finish(slot))
@@ -68,15 +76,21 @@ def paint_film(source: Source, sink: Sink, model: Model, settings: Settings, *, 
             writer.put(frames, engine.finish(slot))
 
 
+def _columns(batch: list[Prepared]) -> tuple[list[Any], list[Settings], list[Any]]:
+    """Maps, settings and colours, as the engine takes them."""
+    return [each.planes for each in batch], [each.settings for each in batch], [each.colours for each in batch]
+
+
 class _Reader:
-    """Has the next batch read and prepared while the model is at this one."""
+    """Has the next batch read and prepared while the model is at this one. Frames are mapped in order, each its own."""
 
     def __init__(self, source: Source, model: Model, settings: Settings, batch: int) -> None:
         self._source = source
-        self._preparer = Preparer(size=model.painter.size, conditioner=model.conditioner)
+        self._desk = MapDesk(model.conditioners, device=model.painter.device, wait=True)
+        self._preparer = Preparer(size=model.painter.size, keeper=self._desk.keeper())
         self._settings = settings
         self._batch = batch
-        self._pool = make_pool()
+        self._start: Fraction | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="read")
         self._next: Future[list[Prepared]] = self._thread.submit(self._read)
 
@@ -88,17 +102,26 @@ class _Reader:
         return batch
 
     def _read(self) -> list[Prepared]:
-        frames: list[Frame] = []
-        while len(frames) < self._batch and (frame := self._source.read()) is not None:
-            frames.append(frame)
-        return list(self._pool.map(lambda frame: self._preparer(frame, self._settings), frames))
+        batch: list[Prepared] = []
+        while len(batch) < self._batch and (frame := self._source.read()) is not None:
+            batch.append(self._prepare(frame))
+        return batch
+
+    def _prepare(self, frame: Frame) -> Prepared:
+        """By the film's own clock: so far has a walk come, and so old is a map, however long the painting takes."""
+        shown_at = frame.pts * frame.time_base
+        self._start = shown_at if self._start is None else self._start
+        seconds = float(shown_at - self._start)
+        timed = dataclasses.replace(frame, captured_ns=round(seconds * 1e9))
+        return self._preparer(timed, walk(self._settings, seconds))
 
     def __enter__(self) -> _Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._thread.shutdown(cancel_futures=True)
-        self._pool.shutdown()
+        self._preparer.close()
+        self._desk.close()
 
 
 class _Writer:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from realtime.control import apply_patch
+from realtime.easel import Patience
 from realtime.engine import Engine
+from realtime.maps import MapDesk
 from realtime.metrics import Metrics
 from realtime.model import Model
+from realtime.modes import check_mode, first_settings
 from realtime.names import check_name, fresh_name
-from realtime.prepare import Preparer, make_pool
+from realtime.prepare import make_pool
 from realtime.scheduler import Scheduler
-from realtime.session import CopyStamp, Session, Workshop
+from realtime.session import Session
+from realtime.workshop import CopyStamp, Workshop
 from streaming.errors import NameTaken, NoFreePlace, NoSuchSession
 from streaming.service import Json
 
@@ -20,13 +25,20 @@ class Hub:
     """A ``streaming.service.SessionHub``. Methods are called on the event loop."""
 
     def __init__(
-        self, load: Callable[[], Model], *, max_sessions: int = 4, copy_stamp: CopyStamp | None = None
+        self,
+        load: Callable[[], Model],
+        *,
+        max_sessions: int = 4,
+        copy_stamp: CopyStamp | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self._load = load
         self._max_sessions = max_sessions
         self._copy_stamp = copy_stamp
+        self._patience = patience or Patience()
         self._sessions: dict[str, Session] = {}
         self._model: Model | None = None
+        self._desk: MapDesk | None = None
         self._stopping = False
         self._pool = make_pool()
         self._metrics = Metrics()
@@ -54,7 +66,12 @@ class Hub:
         self._pool.shutdown(wait=False, cancel_futures=True)
         # Loading can't be interrupted, and nobody is served by waiting for its end.
         patience = 5.0 if self._scheduler.loaded.done() else 0.1
-        return await asyncio.to_thread(self._scheduler.close, patience)
+        return await asyncio.to_thread(self._close_threads, patience)
+
+    def _close_threads(self, patience: float) -> bool:
+        if self._desk:
+            self._desk.close()
+        return self._scheduler.close(patience)
 
     def close_all(self, *, reason: str) -> None:
         """End all sessions and admit no more."""
@@ -77,18 +94,25 @@ class Hub:
         """What runs. Raises NoFreePlace until the model is there."""
         return self._ready_model().about
 
-    def open(self, name: str | None = None) -> Session:
-        """A new session. Raises NameTaken, NoFreePlace or BadRequest."""
+    def open(self, name: str | None = None, *, mode: str = "camera", settings: object = None) -> Session:
+        """A new session, with a settings patch if one is given. Raises NameTaken, NoFreePlace or BadRequest."""
         model = self._ready_model()
         name = fresh_name() if name is None else check_name(name)
+        what = check_mode(mode)
+        first = first_settings(what, model.defaults, controls=model.controls)
+        if settings is not None:
+            first = apply_patch(first, settings, controls=model.controls, loras=model.loras)
+        self._check_place(name)
+        session = Session(name, settings=first, workshop=self._workshop(model), mode=what, on_end=self._forget)
+        self._sessions[name] = session
+        return session
+
+    def _check_place(self, name: str) -> None:
         if name in self._sessions:
             raise NameTaken(f"A session named {name!r} is live already; choose another name or stop that one.")
         if len(self._sessions) >= self._max_sessions:
             taken = "The only place is" if self._max_sessions == 1 else f"All {self._max_sessions} places are"
             raise NoFreePlace(f"{taken} taken; try again when somebody has left.")
-        session = Session(name, settings=model.defaults, workshop=self._workshop(model), on_end=self._forget)
-        self._sessions[name] = session
-        return session
 
     def get(self, name: str) -> Session:
         """Raises NoSuchSession."""
@@ -113,8 +137,9 @@ class Hub:
     # Inside.
 
     def _load_engine(self) -> Engine:
-        self._model = self._load()
-        return self._model.engine()
+        self._model = model = self._load()
+        self._desk = MapDesk(model.conditioners, device=model.painter.device)
+        return model.engine()
 
     def _ready_model(self) -> Model:
         waiting_for = self.ready()
@@ -123,14 +148,18 @@ class Hub:
         return self._model
 
     def _workshop(self, model: Model) -> Workshop:
+        assert self._desk is not None  # it is there once the model is ready
         return Workshop(
             loop=self._loop,
             scheduler=self._scheduler,
-            preparer=Preparer(size=model.painter.size, conditioner=model.conditioner),
+            desk=self._desk,
+            size=model.painter.size,
             pool=self._pool,
             metrics=self._metrics,
             controls=model.controls,
+            loras=model.loras,
             copy_stamp=self._copy_stamp,
+            patience=self._patience,
         )
 
     def _forget(self, session: Session) -> None:

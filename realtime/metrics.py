@@ -17,11 +17,17 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         names: Any = {"namespace": "sdxs_live", "registry": self._registry}
-        self._in = Counter("frames_in", "Camera pictures that arrived.", **names)
+        self._in = Counter("frames_in", "Pictures that arrived, or were begun without a camera.", **names)
         self._out = Counter("frames_out", "Painted pictures that were delivered.", **names)
         self._dropped = Counter("frames_dropped", "Pictures displaced by a newer one, or lost to an error.", **names)
         self._failures = Counter("failures", "Forwards and preparations that raised.", **names)
         self._latency = Histogram("latency_seconds", "From capture to delivery.", buckets=_SECONDS, **names)
+        self._age = Histogram(
+            "condition_age_seconds",
+            "How much older than its picture the condition map of a slow network was.",
+            buckets=_SECONDS,
+            **names,
+        )
         self._model = Histogram("model_seconds", "One forward of the model.", buckets=_SECONDS, **names)
         self._batch = Histogram("batch_size", "Pictures in one forward.", buckets=(1, 2, 4, 8, 16, 32), **names)
         self._sessions = Gauge("sessions", "Live sessions.", **names)
@@ -40,9 +46,11 @@ class Metrics:
     def dropped(self, count: int = 1) -> None:
         self._dropped.inc(count)
 
-    def delivered(self, *, latency_ms: float) -> None:
+    def delivered(self, *, latency_ms: float, age_ms: float | None = None) -> None:
         self._out.inc()
         self._latency.observe(latency_ms / 1e3)
+        if age_ms is not None:
+            self._age.observe(age_ms / 1e3)
 
     def forward(self, *, batch: int, model_ms: float) -> None:
         self._batch.observe(batch)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -14,11 +13,9 @@ from numpy.typing import NDArray
 
 from pipelines.settings import Settings
 from realtime.fit import fit
+from realtime.maps import MapKeeper
 from realtime.slot import COLOUR_SHRINK
 from streaming.frame import Frame
-
-if TYPE_CHECKING:
-    from realtime.maps import MapKeeper
 
 #: Brings a picture to (height, width).
 Fit = Callable[[NDArray[np.uint8], tuple[int, int]], NDArray[np.uint8]]
@@ -68,6 +65,10 @@ class Preparer:
             age_ms=maps.age_ms,
             change_id=change_id,
         )
+
+    def waiting_room(self, settings: Settings) -> Executor | None:
+        """Where to call this for ``settings`` that would wait for a network's first map; None when they wouldn't."""
+        return self._keeper.waiting_room(settings)
 
     def close(self) -> None:
         """Let go of what the maps of this stream needed. May be called twice."""

@@ -7,14 +7,16 @@ import contextlib
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Protocol
 
 from aiohttp import web
 
 from pipelines.condition import Conditioner
+from pipelines.settings import Kind
 from realtime.capture import Capture
 from realtime.config import ServeConfig
+from realtime.easel import Patience
 from realtime.errors import BadInput, Failure
 from realtime.hub import Hub
 from realtime.model import Model, load, wrap
@@ -34,21 +36,27 @@ def build(
     config: ServeConfig,
     pipeline: Any = None,
     *,
-    conditioner: Conditioner | None = None,
+    conditioners: Mapping[Kind, Conditioner] | None = None,
     options: PeerOptions | None = None,
+    patience: Patience | None = None,
 ) -> web.Application:
     """The application; its ``app[HUB]`` begins to load the model when the application starts.
 
-    ``pipeline``: run this one instead of loading ``config.model``; with a ``conditioner`` of your own if you like.
-    ``options``: how patient connections are.
+    ``pipeline``: run this one instead of loading ``config.model``; with ``conditioners`` of your own if you like.
+    ``options``: how patient connections are; ``patience``: how long a session without a camera waits for viewers.
     """
 
     def load_model() -> Model:
         if pipeline is not None:
-            return wrap(pipeline, conditioner, control=config.control)
+            return wrap(pipeline, conditioners, control=config.control)
         return load(config.model, backend=config.backend, device=config.device, control=config.control)
 
-    hub = Hub(load_model, max_sessions=config.max_sessions, copy_stamp=stamp.copy if config.copy_stamp else None)
+    hub = Hub(
+        load_model,
+        max_sessions=config.max_sessions,
+        copy_stamp=stamp.copy if config.copy_stamp else None,
+        patience=patience,
+    )
     app = make_app(hub, token=config.token, allow_origins=config.allow_origins, options=options)
     app[HUB] = hub
 

@@ -1,26 +1,30 @@
-"""Session: one user. Camera pictures come in, painted ones go out, settings change in between."""
+"""Session: one user. Pictures come in, painted ones go out, settings change in between."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 import logging
-import threading
-from collections.abc import Callable, Collection
-from concurrent.futures import Executor
-from typing import Any
+import time
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.settings import Settings
 from realtime.control import apply_patch
+from realtime.easel import Easel
+from realtime.fit import WHITE
+from realtime.intake import Intake
 from realtime.listeners import Listeners
 from realtime.mailbox import Mailbox
-from realtime.metrics import Metrics
-from realtime.prepare import Prepared, Preparer
-from realtime.scheduler import MAX_FAILURES, Scheduler
+from realtime.modes import Mode
+from realtime.prepare import Prepared
+from realtime.scheduler import MAX_FAILURES
+from realtime.snapshot import Snapshot
 from realtime.tally import Tally
+from realtime.workshop import Workshop
+from streaming.errors import NotADrawing
 from streaming.frame import Frame
 from streaming.service import Json, Unsubscribe
 
@@ -28,64 +32,55 @@ log = logging.getLogger(__name__)
 
 STATS_SECONDS = 0.5
 
-#: ``streaming.stamp.copy``: takes the stamp of the first picture over into the second.
-CopyStamp = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Workshop:
-    """What all sessions of a server share."""
-
-    loop: asyncio.AbstractEventLoop
-    scheduler: Scheduler
-    preparer: Preparer
-    pool: Executor
-    metrics: Metrics
-    controls: Collection[str]
-    copy_stamp: CopyStamp | None = None
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Result:
     frame: Frame
     change_id: int
     model_ms: float
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Snapshot:
-    """Settings and the id of the change that made them, replaced as one."""
-
-    settings: Settings
-    change_id: int = 0
+    age_ms: float | None
 
 
 class Session:
     """A ``streaming.service.LiveSession`` and a ``realtime.scheduler.Lane``.
 
-    ``push → inbox → pool (crop, resize, edges) → scheduler → outbox → event loop → subscribers``: at each arrow one
-    frame at most waits. Methods are called on the event loop unless they say otherwise.
+    ``push → intake (fit, maps) → scheduler → outbox → event loop → subscribers``: at each arrow one frame at most
+    waits. A session without a camera has an easel, which does the pushing. Methods are called on the event loop unless
+    they say otherwise.
     """
 
     def __init__(
-        self, name: str, *, settings: Settings, workshop: Workshop, on_end: Callable[[Session], None] | None = None
+        self,
+        name: str,
+        *,
+        settings: Settings,
+        workshop: Workshop,
+        mode: Mode = "camera",
+        on_end: Callable[[Session], None] | None = None,
     ) -> None:
         self._name = name
+        self._mode = mode
         self._shop = workshop
         self._on_end = on_end
-        self._snapshot = _Snapshot(settings=settings)
+        self._snapshot = Snapshot(settings=settings)
         self._last_visible = 0
         self._tally = Tally(workshop.metrics)
-        self._inbox: Mailbox[Frame] = Mailbox()
+        self._intake = Intake(self, preparer=workshop.preparer(mode), pool=workshop.pool, tally=self._tally)
         self._outbox: Mailbox[_Result] = Mailbox()
-        self._preparing = threading.Lock()
-        self._bad_pictures = 0
-        self._next_seq: int | None = None
         self._end_reason: str | None = None
         self._subscribers: Listeners[Frame] = Listeners("viewer")
         self._listeners: Listeners[Json] = Listeners("listener")
         self._stats_timer: asyncio.TimerHandle | None = None
+        self._easel: Easel | None = None
         workshop.scheduler.add(self)
+        if mode != "camera":
+            self._set_up_easel()
+
+    def _set_up_easel(self) -> None:
+        paper = np.full((*self._shop.size, 3), WHITE, np.uint8)
+        self._snapshot = dataclasses.replace(self._snapshot, drawing=paper, since_ns=time.monotonic_ns())
+        self._easel = Easel(self, loop=self._shop.loop, patience=self._shop.patience)
+        self._easel.start()
 
     @property
     def name(self) -> str:
@@ -99,22 +94,34 @@ class Session:
     def ended(self) -> bool:
         return self._end_reason is not None
 
+    @property
+    def snapshot(self) -> Snapshot:
+        """What the next frame is painted with. Any thread."""
+        return self._snapshot
+
     # What the connections call.
 
     def push(self, frame: Frame) -> None:
-        """Offer a camera picture. Any thread; after the end it does nothing."""
-        if self.ended:
-            return
-        for _ in range(self._missed_before(frame)):
-            self._tally.arrived()
-            self._tally.dropped()
-        self._tally.arrived()
-        self._tally.dropped(self._inbox.put(frame))
-        self._kick()
+        """Offer a picture. Any thread; after the end it does nothing."""
+        if not self.ended:
+            self._intake.push(frame)
+
+    def draw(self, picture: NDArray[np.uint8]) -> Json:
+        """Take uint8 H×W×3 as the new drawing. Raises NotADrawing where a camera is the source."""
+        if self._easel is None:
+            raise NotADrawing(f"Session {self._name!r} paints a camera's pictures; open one with mode 'draw' to draw.")
+        return {"id": self._step(self._easel, drawing=picture)}
 
     def subscribe(self, deliver: Callable[[Frame], None]) -> Unsubscribe:
         """``deliver(painted)`` for each painted frame until the returned function is called."""
-        return self._subscribers.add(deliver)
+        remove = self._subscribers.add(deliver)
+        self._tell_easel_of_viewers()
+
+        def leave() -> None:
+            remove()
+            self._tell_easel_of_viewers()
+
+        return leave
 
     def listen(self, tell: Callable[[Json], None]) -> Unsubscribe:
         """``tell(event)`` for each event; of a session that has ended already, soon and only that."""
@@ -130,16 +137,25 @@ class Session:
 
     def change(self, patch: object) -> Json:
         """Apply a subset of the settings. Raises BadRequest, and then changes nothing."""
-        old = self._snapshot
-        settings = apply_patch(old.settings, patch, controls=self._shop.controls)
-        self._snapshot = _Snapshot(settings=settings, change_id=old.change_id + 1)
-        return {"id": old.change_id + 1, "settings": settings.as_dict()}
+        shop = self._shop
+        settings = apply_patch(self._snapshot.settings, patch, controls=shop.controls, loras=shop.loras)
+        return {"id": self._step(self._easel, settings=settings), "settings": settings.as_dict()}
+
+    def _step(self, easel: Easel | None, **changes: object) -> int:
+        """The next snapshot; its id."""
+        if easel is None:
+            self._snapshot = self._snapshot.change(**changes)
+        else:
+            self._snapshot = self._snapshot.change(**changes, since_ns=time.monotonic_ns())
+            easel.changed()
+        return self._snapshot.change_id
 
     def status(self) -> Json:
         """A row of ``GET /api/sessions``."""
         state = "ended" if self.ended else "live" if self._tally.frames_in else "waiting"
         return {
             "name": self._name,
+            "mode": self._mode,
             "state": state,
             **self._tally.row(),
             "viewers": self.viewers,
@@ -153,7 +169,10 @@ class Session:
         self._end_reason = reason
         if self._stats_timer:
             self._stats_timer.cancel()
-        for lost in (self._shop.scheduler.remove(self), self._inbox.close(), self._outbox.close()):
+        if self._easel:
+            self._easel.close()
+        self._intake.close()
+        for lost in (self._shop.scheduler.remove(self), self._outbox.close()):
             self._tally.dropped(lost)
         if self._on_end:
             self._on_end(self)
@@ -165,13 +184,27 @@ class Session:
         """``close`` from any other thread."""
         self._on_loop(self.close, reason)
 
+    # What the intake calls, on a thread of the pool.
+
+    def offer(self, prepared: Prepared) -> bool:
+        return self._shop.scheduler.offer(self, prepared)
+
+    def lost(self) -> None:
+        if self._easel:
+            self._on_loop(self._easel.lost)
+
     # What the scheduler calls, on the inference thread.
 
+    def taken(self, prepared: Prepared) -> None:
+        if self._easel:
+            self._on_loop(self._easel.taken, prepared.change_id)
+
     def painted(self, prepared: Prepared, picture: NDArray[np.uint8], model_ms: float) -> None:
-        if self._shop.copy_stamp:
+        if self._shop.copy_stamp and self._mode == "camera":
             self._shop.copy_stamp(prepared.image, picture)
-        frame = prepared.frame.replace_image(picture)
-        lost = self._outbox.put(_Result(frame=frame, change_id=prepared.change_id, model_ms=model_ms))
+        frame, change_id = prepared.frame.replace_image(picture), prepared.change_id
+        result = _Result(frame=frame, change_id=change_id, model_ms=model_ms, age_ms=prepared.age_ms)
+        lost = self._outbox.put(result)
         self._tally.dropped(lost)
         if not lost:  # otherwise the delivery of the frame just displaced is still to come, and takes this one
             self._on_loop(self._deliver)
@@ -180,51 +213,9 @@ class Session:
         self._tally.dropped()
         if final:
             self.end_soon(f"The model failed {MAX_FAILURES} times in a row on this session; the last time: {error}")
+        self.lost()
 
-    def _missed_before(self, frame: Frame) -> int:
-        """How many pictures the source itself dropped since the last one: they came in too, and are counted."""
-        expected, self._next_seq = self._next_seq, frame.seq + 1
-        return 0 if expected is None else max(0, frame.seq - expected)
-
-    # Between the two: the pool.
-
-    def _kick(self) -> None:
-        """See to it that the newest picture gets prepared. One at a time, so that the order is kept."""
-        if self._preparing.acquire(blocking=False):
-            try:
-                self._shop.pool.submit(self._prepare_newest)
-            except RuntimeError:  # the pool has been shut down: the server is stopping
-                self._preparing.release()
-
-    def _prepare_newest(self) -> None:
-        try:
-            frame = self._inbox.take_now()
-            if frame is not None:
-                self._prepare(frame)
-        finally:
-            self._preparing.release()
-        if self._inbox.waiting:
-            self._kick()
-
-    def _prepare(self, frame: Frame) -> None:
-        snapshot = self._snapshot
-        try:
-            prepared = self._shop.preparer(frame, snapshot.settings, snapshot.change_id)
-        except Exception as error:
-            self._count_bad_picture(error)
-        else:
-            self._bad_pictures = 0
-            self._tally.dropped(self._shop.scheduler.offer(self, prepared))
-
-    def _count_bad_picture(self, error: Exception) -> None:
-        log.exception("A picture of session %s can't be prepared.", self._name)
-        self._tally.dropped()
-        self._tally.failure()
-        self._bad_pictures += 1
-        if self._bad_pictures >= MAX_FAILURES:
-            self.end_soon(f"{MAX_FAILURES} pictures in a row could not be prepared; the last one: {error}")
-
-    # Back on the event loop.
+    # On the event loop.
 
     def _on_loop(self, call: Callable[..., None], *arguments: object) -> None:
         try:
@@ -236,11 +227,21 @@ class Session:
         result = self._outbox.take_now()
         if result is None:  # closed since
             return
-        self._tally.delivered(captured_ns=result.frame.captured_ns, model_ms=result.model_ms)
-        self._subscribers.tell(result.frame)
+        self._tally.delivered(captured_ns=result.frame.captured_ns, model_ms=result.model_ms, age_ms=result.age_ms)
+        if self._easel:
+            self._easel.delivered(result.frame)
+        self.show(result.frame)
         first, self._last_visible = self._last_visible + 1, max(self._last_visible, result.change_id)
         for change_id in range(first, self._last_visible + 1):
             self._listeners.tell({"type": "visible", "id": change_id, "seq": result.frame.seq})
+
+    def show(self, frame: Frame) -> None:
+        """Give a painted picture to all viewers."""
+        self._subscribers.tell(frame)
+
+    def _tell_easel_of_viewers(self) -> None:
+        if self._easel and not self.ended:
+            self._easel.watched()
 
     def _tell_stats(self) -> None:
         self._stats_timer = None

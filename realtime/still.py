@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -12,8 +13,13 @@ from numpy.typing import NDArray
 
 from pipelines.settings import Settings
 from realtime.errors import BadInput, Failure
-from realtime.fit import fit
-from realtime.model import Model
+from realtime.fit import fit, fit_whole
+from realtime.maps import MapDesk
+from realtime.model import Model, text_alone
+from realtime.prepare import Preparer
+from streaming.errors import BadRequest
+from streaming.frame import Frame
+from streaming.picture import decode_picture
 
 Picture = NDArray[np.uint8]
 
@@ -23,29 +29,35 @@ def paint_still(
 ) -> Picture:
     """Paint uint8 H×W×3 RGB at ``size`` (height, width; the model's own if left out); None paints from text alone.
 
-    Text alone is a blank map that the ControlNet may not act on. Raises ``pipelines.errors.PipelineError`` for a size
-    that the model can't paint.
+    Of a photograph the middle is painted, of a drawing (``sketch_detector`` ``drawn``) the whole, on white paper.
+    Raises ``pipelines.errors.PipelineError`` for a size that the model can't paint.
     """
     size = size or model.painter.size
-    if source is None:
-        settings = settings.replace(conditioning_scale=0.0)
-        condition: Picture = np.zeros(size, np.uint8)
-    else:
-        condition = model.conditioner(fit(source, size), settings).map
-    maps = torch.from_numpy(condition)[None].to(model.painter.device)
-    return np.asarray(model.painter.paint_uint8(maps, [settings])[0].cpu(), dtype=np.uint8)
+    settings = text_alone(settings).replace(init_strength=0.0) if source is None else settings
+    picture = np.zeros((1, 1, 3), np.uint8) if source is None else source
+    is_drawing = "sketch" in settings.kinds and settings.sketch_detector == "drawn"
+    with contextlib.closing(MapDesk(model.conditioners, device=model.painter.device, wait=True)) as desk:
+        prepare = Preparer(size=size, keeper=desk.keeper(), fit=fit_whole if is_drawing else fit)
+        with contextlib.closing(prepare):
+            prepared = prepare(Frame(image=picture, seq=0, pts=0), settings)
+    maps = _on_device(prepared.planes, model)
+    colours = None if prepared.colours is None else _on_device(prepared.colours, model)
+    return np.asarray(model.painter.paint_uint8(maps, [settings], colours=colours)[0].cpu(), dtype=np.uint8)
+
+
+def _on_device(array: Picture, model: Model) -> torch.Tensor:
+    """As a batch of one."""
+    return torch.from_numpy(array)[None].to(model.painter.device)
 
 
 def read_picture(path: Path) -> Picture:
-    """uint8 H×W×3 RGB. Raises BadInput."""
+    """uint8 H×W×3 RGB, the right way up, what is transparent in it on white. Raises BadInput."""
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
+        return decode_picture(path.read_bytes())
     except OSError as error:
         raise BadInput(f"{path} can't be read: {error.strerror}.") from None
-    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if decoded is None:
-        raise BadInput(f"{path} is no picture that can be read; give a PNG, JPEG or WebP.")
-    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    except BadRequest:
+        raise BadInput(f"{path} is no picture that can be read; give a PNG, JPEG or WebP.") from None
 
 
 def check_target(path: Path) -> None:

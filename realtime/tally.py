@@ -10,7 +10,9 @@ from realtime.metrics import Metrics
 
 
 class Tally:
-    """Frames in, out and dropped, rates, latency and model time of one session, passed on to the server's metrics.
+    """Frames in, out and dropped, rates, latency, model time and age of the condition maps of one session.
+
+    All is passed on to the server's metrics.
 
     Once nothing is in flight, ``frames_in == frames_out + frames_dropped``.
     """
@@ -21,6 +23,7 @@ class Tally:
         self._in = self._out = self._dropped = 0
         self._rate_in, self._rate_out = RateMeter(), RateMeter()
         self._latency, self._model = PercentileWindow(), PercentileWindow()
+        self._age_ms: float | None = None
 
     def arrived(self) -> None:
         with self._lock:
@@ -35,14 +38,16 @@ class Tally:
                 self._dropped += 1
             self._metrics.dropped()
 
-    def delivered(self, *, captured_ns: int, model_ms: float) -> None:
+    def delivered(self, *, captured_ns: int, model_ms: float, age_ms: float | None = None) -> None:
+        """``age_ms``: how much older than its frame the oldest condition map was; None where it had its own."""
         latency_ms = milliseconds_since(captured_ns)
         with self._lock:
             self._out += 1
+            self._age_ms = age_ms
         self._rate_out.tick()
         self._latency.add(latency_ms)
         self._model.add(model_ms)
-        self._metrics.delivered(latency_ms=latency_ms)
+        self._metrics.delivered(latency_ms=latency_ms, age_ms=age_ms)
 
     def failure(self) -> None:
         self._metrics.failure()
@@ -64,6 +69,7 @@ class Tally:
                 "p95": _tenths(self._latency.percentile(95)),
             },
             "model_ms": _tenths(self._model.percentile(50)),
+            "condition_age_ms": _tenths(self._age_ms),
         }
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from aiohttp import web
 
-from streaming.errors import BadRequest
+from streaming.body import read_json
 from streaming.problem import Problem
 from streaming.service import SessionHub
 
@@ -51,7 +49,7 @@ class ApiRoutes:
     async def change(self, request: web.Request) -> web.Response:
         """``{id, settings}``; 400 with one sentence if a value doesn't fit, and then nothing is changed."""
         session = self._hub.get(request.match_info["session"])
-        return web.json_response(session.change(await _read_json(request)))
+        return web.json_response(session.change(await read_json(request)))
 
     async def metrics(self, request: web.Request) -> web.Response:
         body, content_type = self._hub.metrics()
@@ -63,12 +61,3 @@ class ApiRoutes:
         if waiting is not None:
             raise Problem(503, waiting, headers={"Retry-After": "2"})
         return web.json_response({"status": "ok"})
-
-
-async def _read_json(request: web.Request) -> object:
-    if request.content_type != "application/json":
-        raise Problem(415, "Send JSON, as Content-Type: application/json.", headers={"Accept": "application/json"})
-    try:
-        return json.loads(await request.read())
-    except (ValueError, RecursionError):
-        raise BadRequest("The body isn't JSON; send an object with the settings to change.") from None

@@ -13,6 +13,7 @@ from streaming.connections import Connections
 from streaming.peer import PeerOptions
 from streaming.problem import problems
 from streaming.service import SessionHub
+from streaming.sessions_api import SessionRoutes
 from streaming.whep import WhepRoutes
 from streaming.whip import WhipRoutes
 
@@ -46,7 +47,8 @@ def make_app(
     app = web.Application(middlewares=[problems, preflight, guard], client_max_size=MAX_BODY)
     app[CONNECTIONS] = connections
     app.on_response_prepare.append(add_headers)
-    for room in (WhipRoutes(connections), WhepRoutes(connections), ApiRoutes(hub), PageRoutes(web_root)):
+    api = (ApiRoutes(hub), SessionRoutes(hub))
+    for room in (WhipRoutes(connections), WhepRoutes(connections), *api, PageRoutes(web_root)):
         app.add_routes(room.routes())
 
     async def close(_: web.Application) -> None:

@@ -78,9 +78,9 @@ class SessionHub(Protocol):
     def open(self, name: str | None, *, mode: str = "camera", settings: object = None) -> LiveSession:
         """A new session, with a settings patch if one is given.
 
-        ``mode``: ``camera`` is fed by ``push``; ``draw`` paints the drawing that ``draw`` gives it and ``imagine`` paints
-        from text alone: those two feed themselves, and end when nobody has watched for a while. Raises NameTaken (409),
-        NoFreePlace (503) or BadRequest (a name, mode or setting that doesn't fit, and then nothing is opened).
+        ``mode``: ``camera`` is fed by ``push``; ``draw`` paints the drawing that ``draw`` gives it and ``imagine``
+        paints from text alone: those two feed themselves, and end when nobody has watched for a while. Raises NameTaken
+        (409), NoFreePlace (503) or BadRequest (a name, mode or setting that doesn't fit, and then nothing is opened).
         """
 
     def get(self, name: str) -> LiveSession:

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipelines.condition import ConditionMap
+from pipelines.condition import Conditioner, ConditionMap
 from pipelines.presets import Control, Preset, Style
-from pipelines.settings import Settings
+from pipelines.settings import KINDS, Kind, Settings
 from realtime.model import Model, wrap
 from streaming.frame import Frame
 
@@ -28,43 +28,61 @@ def numbered(number: int, *, size: tuple[int, int] = SIZE, seq: int | None = Non
 
 
 class FlatConditioner:
-    """Its map is the picture's first channel, so the number survives."""
+    """Its map is one channel of the picture, so the number survives. Needs no state, so it is its own drawer."""
 
-    kind = "canny"
-    polarity = "white on black"
+    def __init__(self, kind: Kind = "canny", *, channel: int = 0) -> None:
+        self.kind = kind
+        self._channel = channel
+
+    def is_slow(self, settings: Settings) -> bool:
+        return False
+
+    def drawer(self) -> FlatConditioner:
+        return self
+
+    def warm_up(self, size: tuple[int, int], settings: Settings) -> None:
+        pass
 
     def __call__(self, image: NDArray[np.uint8], settings: Settings) -> ConditionMap:
-        return ConditionMap(map=np.ascontiguousarray(image[:, :, 0]), kind=self.kind)
+        return ConditionMap(map=np.ascontiguousarray(image[:, :, self._channel]), kind=self.kind)
 
 
 class NumberPainter:
-    """A pipeline whose pictures are (the map's value, the settings' seed, scale × 100), after ``seconds`` of work.
+    """A pipeline whose pictures are (the first map's value, the seed, scale × 100), after ``seconds`` of work.
 
-    ``spoil`` may raise for a batch. Every batch's seeds are kept in ``batches``.
+    Text alone is 0 in the first place. ``spoil`` may raise for a batch. Every batch's seeds are kept in ``batches``,
+    its settings in ``painted``, and its colours, if it had any, in ``colours``.
     """
 
     name = "numbers"
     backend_name = "fake"
+    dtype = torch.float32
 
     def __init__(
         self,
         *,
         seconds: float = 0.0,
         size: tuple[int, int] = SIZE,
+        controls: Sequence[Kind] = ("canny",),
+        loras: Sequence[str] = (),
         spoil: Callable[[Sequence[Settings]], None] = lambda settings: None,
     ) -> None:
         self.size = size
         self.device = torch.device("cpu")
+        self.controls = tuple(controls)
+        self.loras = tuple(loras)
         self.preset = Preset(
             name=self.name,
             size=size,
-            controls=(Control(kind="canny"),),
+            controls=tuple(Control(kind=kind) for kind in controls),
             styles=(Style(name="Ink", prompt="ink"),),
             defaults=Settings(prompt="ink"),
         )
         self.seconds = seconds
         self.spoil = spoil
         self.batches: list[list[int]] = []
+        self.painted: list[list[Settings]] = []
+        self.colours: list[NDArray[np.uint8] | None] = []
         self.prepared: list[Settings] = []
         self.threads: set[str] = set()
 
@@ -72,21 +90,33 @@ class NumberPainter:
         self.threads.add(threading.current_thread().name)
         self.prepared.append(settings)
 
-    def paint_uint8(self, maps: torch.Tensor, settings: Sequence[Settings]) -> torch.Tensor:
+    def paint_uint8(
+        self, maps: torch.Tensor, settings: Sequence[Settings], colours: torch.Tensor | None = None
+    ) -> torch.Tensor:
         self.threads.add(threading.current_thread().name)
+        assert maps.shape == (len(settings), len(settings[0].kinds), *self.size)
+        assert len({(each.kinds, each.lora, each.lora_scale) for each in settings}) == 1
         self.batches.append([each.seed for each in settings])
+        self.painted.append(list(settings))
+        self.colours.append(None if colours is None else colours.numpy().copy())
         self.spoil(settings)
         time.sleep(self.seconds)  # the model's work
+        first = maps[:, 0] if maps.shape[1] else torch.zeros(len(settings), *self.size, dtype=torch.uint8)
         columns = [
-            maps,
-            torch.tensor([each.seed % 256 for each in settings]).view(-1, 1, 1).expand_as(maps),
-            torch.tensor([round(each.conditioning_scale * 100) for each in settings]).view(-1, 1, 1).expand_as(maps),
+            first,
+            torch.tensor([each.seed % 256 for each in settings]).view(-1, 1, 1).expand_as(first),
+            torch.tensor([round(each.conditioning_scale * 100) for each in settings]).view(-1, 1, 1).expand_as(first),
         ]
         return torch.stack([column.to(torch.uint8) for column in columns], dim=-1)
 
 
 def model_of(painter: Any) -> Model:
-    return wrap(painter, FlatConditioner())
+    return wrap(painter, flat_conditioners())
+
+
+def flat_conditioners() -> dict[Kind, Conditioner]:
+    """One for each kind: canny the first channel, sketch the second, depth the third."""
+    return {kind: FlatConditioner(kind, channel=channel) for channel, kind in enumerate(KINDS)}
 
 
 class Viewer:

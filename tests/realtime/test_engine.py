@@ -4,12 +4,13 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
+import torch
 
-from pipelines.settings import Settings
+from pipelines.settings import Kind, Settings
 from realtime.engine import Engine
 from realtime.streams import NullStreams
 from tests.realtime.fakes import SIZE, NumberPainter
@@ -88,7 +89,7 @@ def late(request: pytest.FixtureRequest) -> Iterator[LateStreams]:
 
 
 def _map(number: int) -> np.ndarray:
-    return np.full(SIZE, number % 256, np.uint8)
+    return np.full((1, *SIZE), number % 256, np.uint8)
 
 
 def _check(pictures: list[np.ndarray], numbers: list[int]) -> None:
@@ -175,8 +176,77 @@ def test_a_model_that_raises_leaves_both_slots_usable() -> None:
         _check(engine.finish(engine.begin([_map(number)], [Settings(seed=number * 7)])).pictures, [number])
 
 
-def test_warm_up_paints_every_batch_size() -> None:
+def test_warm_up_paints_every_batch_size_of_each_of_the_settings() -> None:
     painter = NumberPainter()
-    Engine(painter, max_batch=3).warm_up(Settings(seed=5))
-    assert painter.batches == [[5], [5, 5], [5, 5, 5]]
-    assert [each.seed for each in painter.prepared] == [5]
+    Engine(painter, max_batch=3).warm_up(Settings(seed=5), Settings(seed=6, control="none"))
+    assert painter.batches == [[5], [5, 5], [5, 5, 5], [6], [6, 6], [6, 6, 6]]
+    assert [each.seed for each in painter.prepared] == [5, 6]
+
+
+class SeenPainter(NumberPainter):
+    """Keeps what it was shown."""
+
+    def __init__(self, controls: Sequence[Kind]) -> None:
+        super().__init__(controls=controls)
+        self.maps: list[np.ndarray] = []
+
+    def paint_uint8(
+        self, maps: torch.Tensor, settings: Sequence[Settings], colours: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        assert maps.is_contiguous()
+        self.maps.append(maps.numpy().copy())
+        return super().paint_uint8(maps, settings, colours)
+
+
+@pytest.mark.parametrize("streams", ["late", "null"])
+def test_batches_of_any_number_of_maps_use_the_same_buffers(streams: str, late: LateStreams) -> None:
+    """Three, none, one, two: each batch is shown its own maps, whatever lay there before."""
+    painter = SeenPainter(controls=("canny", "sketch", "depth"))
+    engine = Engine(painter, max_batch=2, streams=late if streams == "late" else NullStreams())
+    rng = np.random.default_rng(0)
+    shown: list[np.ndarray] = []
+    for controls in [("canny", "sketch", "depth"), (), ("depth",), ("canny", "depth"), ("sketch",)] * 3:
+        count = int(rng.integers(1, 3))
+        batch = [rng.integers(0, 256, (len(controls), *SIZE), np.uint8) for _ in range(count)]
+        shown.append(np.stack(batch))
+        settings = Settings(
+            control=controls[0] if controls else "none", extra_controls=dict.fromkeys(controls[1:], 1.0)
+        )
+        engine.finish(engine.begin(batch, [settings] * count))
+    assert [maps.shape for maps in painter.maps] == [maps.shape for maps in shown]
+    assert all(np.array_equal(*both) for both in zip(painter.maps, shown, strict=True))
+
+
+def test_colours_go_to_the_model_only_when_a_picture_keeps_some() -> None:
+    painter = NumberPainter()
+    engine = Engine(painter, max_batch=2, streams=NullStreams())
+    small = np.full((SIZE[0] // 4, SIZE[1] // 4, 3), 77, np.uint8)
+    maps, settings = [_map(1), _map(2)], [Settings(), Settings(init_strength=0.5)]
+    engine.finish(engine.begin(maps, settings, [small, small]))
+    engine.finish(engine.begin(maps, settings, [None, small]))
+    engine.finish(engine.begin(maps, settings, [None, None]))
+    engine.finish(engine.begin(maps[:1], settings[:1]))
+    both, second, *none = painter.colours
+    assert both is not None
+    assert second is not None
+    assert both.shape == second.shape == (2, 2, 4, 3)
+    assert np.unique(both).tolist() == [77]
+    assert np.unique(second[1]).tolist() == [77]
+    assert np.unique(second[0]).tolist() == [0], "nobody is shown another's colours"
+    assert none == [None, None]
+
+
+@pytest.mark.parametrize(
+    "maps",
+    [
+        [np.zeros((1, 8, 16), np.uint8), np.zeros((2, 8, 16), np.uint8)],
+        [np.zeros((2, 8, 16), np.uint8)],
+        [np.zeros((1, 1, 16), np.uint8)],
+        [np.zeros((8, 16), np.uint8)],
+    ],
+)
+def test_maps_that_do_not_fit_are_refused_and_the_slot_stays_usable(maps: list[np.ndarray]) -> None:
+    engine = Engine(NumberPainter(), max_batch=2)
+    with pytest.raises(ValueError, match=r"Maps of|maps of"):
+        engine.begin(maps, [Settings()] * len(maps))
+    _check(engine.finish(engine.begin([_map(3)], [Settings(seed=21)])).pictures, [3])

@@ -88,7 +88,9 @@ async def test_about_says_what_runs(make_hub: MakeHub) -> None:
         "backend": "fake",
         "device": "cpu",
         "size": [8, 16],
+        "dtype": "fp32",
         "controls": ["canny"],
+        "loras": [],
         "styles": [{"name": "Ink", "prompt": "ink"}],
     }
 

@@ -3,12 +3,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from pipelines.settings import Settings
+from pipelines.walk import walk
 from realtime.engine import Engine
 from realtime.prepare import Prepared
 from realtime.scheduler import MAX_FAILURES, Scheduler
@@ -18,18 +20,22 @@ from tests.realtime.fakes import SIZE, NumberPainter, numbered
 class Recorder:
     """A lane that keeps what it gets."""
 
-    def __init__(self, seed: int, *, size: tuple[int, int] = SIZE) -> None:
+    def __init__(self, seed: int, **settings: Any) -> None:
         self.name = f"lane-{seed}"
-        self.settings = Settings(seed=seed)
-        self.size = size
+        self.settings = Settings(seed=seed, **settings)
+        self.taken_seqs: list[int] = []
         self.painted_seqs: list[int] = []
         self.pictures: list[NDArray[np.uint8]] = []
         self.errors: list[tuple[str, bool]] = []
         self.changed = threading.Condition()
 
     def frame(self, number: int) -> Prepared:
-        frame = numbered(number, size=self.size)
-        return Prepared(frame=frame, image=frame.image, condition=frame.image[..., 0], settings=self.settings)
+        frame = numbered(number)
+        planes = np.full((len(self.settings.kinds), *SIZE), number, np.uint8)
+        return Prepared(frame=frame, image=frame.image, planes=planes, settings=self.settings)
+
+    def taken(self, prepared: Prepared) -> None:
+        self.taken_seqs.append(prepared.frame.seq)
 
     def painted(self, prepared: Prepared, picture: NDArray[np.uint8], model_ms: float) -> None:
         with self.changed:
@@ -141,15 +147,27 @@ def test_every_session_gets_its_turn_when_there_are_more_than_fit(
         assert max(turns.values()) - min(turns.values()) <= 2
 
 
-def test_sessions_of_another_size_take_the_next_turn(start: Callable[..., Scheduler]) -> None:
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"control": "none"},
+        {"control": "depth"},
+        {"extra_controls": {"depth": 0.5}},
+        {"lora": "anime"},
+        {"lora_scale": 0.5},
+    ],
+)
+def test_sessions_with_other_maps_or_another_lora_take_the_next_turn(
+    start: Callable[..., Scheduler], other: dict[str, Any]
+) -> None:
     gate = Gate()
-    painter = NumberPainter(spoil=gate)
+    painter = NumberPainter(spoil=gate, controls=("canny", "depth"), loras=("anime",))
     scheduler = start(painter, max_batch=4)
-    square, small = [Recorder(1), Recorder(2)], [Recorder(3, size=(1, 16)), Recorder(4, size=(1, 16))]
-    everybody = [square[0], small[0], square[1], small[1]]
+    alike, others = [Recorder(1), Recorder(2)], [Recorder(3, **other), Recorder(4, **other)]
+    everybody = [alike[0], others[0], alike[1], others[1]]
     for lane in everybody:
         scheduler.add(lane)
-    scheduler.offer(square[0], square[0].frame(0))
+    scheduler.offer(alike[0], alike[0].frame(0))
     assert gate.entered.wait(20)
     for lane in everybody:
         scheduler.offer(lane, lane.frame(1))
@@ -157,6 +175,36 @@ def test_sessions_of_another_size_take_the_next_turn(start: Callable[..., Schedu
     for lane in everybody:
         lane.wait(lambda lane=lane: 1 in lane.painted_seqs)
     assert [sorted(batch) for batch in painter.batches] == [[1], [3, 4], [1, 2]]
+
+
+def test_other_scales_and_detectors_share_a_batch(start: Callable[..., Scheduler]) -> None:
+    gate = Gate()
+    painter = NumberPainter(spoil=gate)
+    scheduler = start(painter, max_batch=4)
+    lanes = [Recorder(1), Recorder(2, conditioning_scale=0.3), Recorder(3, canny_low=5, init_strength=0.5)]
+    for lane in lanes:
+        scheduler.add(lane)
+    scheduler.offer(lanes[0], lanes[0].frame(0))
+    assert gate.entered.wait(20)
+    for lane in lanes:
+        scheduler.offer(lane, lane.frame(1))
+    gate.open()
+    for lane in lanes:
+        lane.wait(lambda lane=lane: 1 in lane.painted_seqs)
+    assert sorted(painter.batches[1]) == [1, 2, 3]
+
+
+def test_a_lane_is_told_when_its_frame_is_taken_before_it_is_painted(start: Callable[..., Scheduler]) -> None:
+    gate = Gate()
+    scheduler, lane = start(NumberPainter(spoil=gate)), Recorder(1)
+    scheduler.add(lane)
+    scheduler.offer(lane, lane.frame(0))
+    assert gate.entered.wait(20)
+    scheduler.offer(lane, lane.frame(1))
+    assert (lane.taken_seqs, lane.painted_seqs) == ([0], [])
+    gate.open()
+    lane.wait(lambda: lane.painted_seqs == [0, 1])
+    assert lane.taken_seqs == [0, 1]
 
 
 def test_a_failed_forward_costs_its_frames_only(start: Callable[..., Scheduler]) -> None:
@@ -208,6 +256,19 @@ def test_settings_are_prepared_once_before_their_first_frame(start: Callable[...
         scheduler.offer(lane, lane.frame(number))
         lane.wait(lambda number=number: lane.painted_seqs[-1:] == [number])
     assert [each.seed for each in painter.prepared] == [1, 2]
+
+
+def test_a_walk_is_prepared_once_a_leg_not_once_a_frame(start: Callable[..., Scheduler]) -> None:
+    painter = NumberPainter()
+    scheduler, lane = start(painter), Recorder(1, walk="seeds", walk_seconds=1.0)
+    whole = lane.settings
+    scheduler.add(lane)
+    for number in range(30):
+        lane.settings = walk(whole, number / 10)
+        scheduler.offer(lane, lane.frame(number))
+        lane.wait(lambda number=number: lane.painted_seqs[-1:] == [number])
+    assert [(each.seed, each.seed_b) for each in painter.prepared] == [(1, 2), (2, 3), (3, 4)]
+    assert len({(each.seed, each.seed_blend) for (each,) in painter.painted}) == 30
 
 
 def test_settings_that_cannot_be_prepared_fail_their_own_session_only(start: Callable[..., Scheduler]) -> None:

@@ -13,7 +13,7 @@ from realtime.config import make
 from realtime.errors import BadInput
 from realtime.serve import HUB, build
 from tests import webrtc
-from tests.realtime.fakes import FlatConditioner, NumberPainter
+from tests.realtime.fakes import NumberPainter, flat_conditioners
 
 SQUARE = (256, 256)
 #: Seconds that pictures may take on a machine that is busy with other things.
@@ -22,7 +22,7 @@ PATIENCE = 60.0
 
 def app_of(painter: NumberPainter | None = None, **options: Any) -> Any:
     config = make(copy_stamp=True, **options)
-    return build(config, painter or NumberPainter(size=SQUARE), conditioner=FlatConditioner())
+    return build(config, painter or NumberPainter(size=SQUARE), conditioners=flat_conditioners())
 
 
 async def ready(app: Any) -> None:
@@ -155,5 +155,5 @@ async def test_the_application_leaves_no_thread_behind() -> None:
 async def test_a_control_that_the_model_lacks_is_said() -> None:
     app = app_of(control="depth")
     async with webrtc.serve(app):
-        with pytest.raises(BadInput, match="no control 'depth'; it has canny"):
+        with pytest.raises(BadInput, match="no control 'depth'; it has canny, none"):
             await app[HUB].wait_ready()

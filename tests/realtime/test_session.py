@@ -183,7 +183,9 @@ async def test_changes_while_live_become_visible_in_order_once_and_truthfully(ma
         ({"conditioning_scale": 3}, "conditioning_scale is 3"),
         ({"conditioning_scale": float("nan")}, "conditioning_scale is nan"),
         ({"prompt": "x" * 501}, "prompt is"),
-        ({"control": "depth"}, "control is 'depth'"),
+        ({"control": "depth"}, "no control 'depth'; it has canny, none"),
+        ({"extra_controls": {"sketch": 1.0}}, "no control 'sketch'"),
+        ({"lora": "anime"}, "no LoRA 'anime'; it was started without any"),
         ({"canny_low": 300}, "canny_low (300)"),
     ],
 )

@@ -19,13 +19,13 @@ from streaming.errors import SourceError
 from streaming.frame import Frame
 from tests import webrtc
 from tests.realtime.conftest import MakeHub
-from tests.realtime.fakes import FlatConditioner, NumberPainter, Viewer, until
+from tests.realtime.fakes import NumberPainter, Viewer, flat_conditioners, until
 
 SQUARE = (256, 256)
 
 
 def app_for(source: str, **options: Any) -> Any:
-    return build(make(source=source, **options), NumberPainter(size=SQUARE), conditioner=FlatConditioner())
+    return build(make(source=source, **options), NumberPainter(size=SQUARE), conditioners=flat_conditioners())
 
 
 async def live_session(app: Any) -> Any:

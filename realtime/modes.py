@@ -1,0 +1,37 @@
+"""Modes: what a session paints, and the settings it starts with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, cast, get_args
+
+from pipelines.settings import Settings
+from realtime.model import text_alone
+from streaming.errors import BadRequest
+
+#: ``camera``: pictures that are pushed. ``draw``: a drawing. ``imagine``: text alone.
+Mode = Literal["camera", "draw", "imagine"]
+
+#: How strongly a drawing holds the picture, as in the original demo.
+DRAWING_SCALE = 0.8
+
+
+def check_mode(mode: str) -> Mode:
+    """The mode itself. Raises BadRequest."""
+    if mode not in get_args(Mode):
+        raise BadRequest(f"There is no mode {mode!r}; a session is {', '.join(get_args(Mode)[:-1])} or imagine.")
+    return cast(Mode, mode)
+
+
+def first_settings(mode: Mode, defaults: Settings, *, controls: Sequence[str]) -> Settings:
+    """What a session of this mode starts with. Raises BadRequest when the model can't paint from drawings."""
+    if mode == "imagine":
+        return text_alone(defaults)
+    if mode == "camera":
+        return defaults
+    if "sketch" not in controls:
+        have = f"only {', '.join(controls)}" if controls else "none at all"
+        raise BadRequest(f"This model can't paint from drawings, as it has no control 'sketch' ({have}); run another.")
+    return defaults.replace(
+        control="sketch", extra_controls={}, sketch_detector="drawn", conditioning_scale=DRAWING_SCALE
+    )

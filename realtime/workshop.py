@@ -1,0 +1,43 @@
+"""Workshop: what all sessions of a server share."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Collection
+from concurrent.futures import Executor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.easel import Patience
+from realtime.fit import Sheet, fit
+from realtime.maps import MapDesk
+from realtime.metrics import Metrics
+from realtime.modes import Mode
+from realtime.prepare import Preparer
+from realtime.scheduler import Scheduler
+
+#: ``streaming.stamp.copy``: takes the stamp of the first picture over into the second.
+CopyStamp = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Workshop:
+    """``size``: (height, width) of the model's pictures. ``controls`` and ``loras``: what settings may ask for."""
+
+    loop: asyncio.AbstractEventLoop
+    scheduler: Scheduler
+    desk: MapDesk
+    size: tuple[int, int]
+    pool: Executor
+    metrics: Metrics
+    controls: Collection[str]
+    loras: Collection[str] = ()
+    copy_stamp: CopyStamp | None = None
+    patience: Patience = dataclasses.field(default_factory=Patience)
+
+    def preparer(self, mode: Mode) -> Preparer:
+        """For one more stream: a camera's pictures are cropped to the model's shape, a drawing is kept whole."""
+        return Preparer(size=self.size, keeper=self.desk.keeper(), fit=fit if mode == "camera" else Sheet())
