@@ -111,8 +111,8 @@ def check_controlnet(label: str, control: Mapping[str, Any], name: str, unet: Ma
     given, taken = residuals(control), residuals(unet)
     if len(given) != len(taken):
         raise MisfitError(
-            f"The ControlNet {label} doesn't fit {name}: it gives {len(given)} residuals, and {name} takes "
-            f"{len(taken)}; it was made for another model."
+            f"The ControlNet {label} doesn't fit {name}: it gives {len(given) + 1} residuals, and {name} takes "
+            f"{len(taken) + 1}; it was made for another model."
         )
     if given != taken:
         raise MisfitError(

@@ -165,7 +165,7 @@ def changed(content: bytes, **changes: Any) -> bytes:
 @pytest.mark.parametrize(
     ("repo", "path", "changes", "words"),
     [
-        (SKETCH, "config.json", {"layers_per_block": 2}, r"sketch doesn't fit .*gives 9 residuals, .* takes 6"),
+        (SKETCH, "config.json", {"layers_per_block": 2}, r"sketch doesn't fit .*gives 10 residuals, .* takes 7"),
         (SKETCH, "config.json", {"block_out_channels": [16, 32, 64]}, "16/32/64 channels wide"),
         (SKETCH, "config.json", {"cross_attention_dim": 1024}, "1024 wide"),
         (SKETCH, "config.json", {"_class_name": "FluxControlNetModel"}, "FluxControlNetModel"),
