@@ -49,7 +49,23 @@ export class Api {
     return { sdp: await response.text(), resource };
   }
 
-  /** Ends what `offer` made. Works while the page is being closed, and never throws. */
+  /** Makes a session without a camera, `mode` draw or imagine; answers `{name, resource}`. Throws ApiError. */
+  async makeSession(mode, name = null) {
+    const body = JSON.stringify(name === null ? { mode } : { mode, name });
+    const headers = { "Content-Type": "application/json" };
+    const response = await this.request("api/sessions", { method: "POST", body, headers });
+    const made = (await response.json()).name;
+    return { name: made, resource: sessionUrl(made) };
+  }
+
+  /** Puts a drawing, a Blob, in front of a session; answers `{id}` of the change. Throws ApiError. */
+  async putDrawing(name, picture, signal) {
+    const headers = { "Content-Type": picture.type };
+    const path = new URL("drawing", `${sessionUrl(name)}/`);
+    return (await this.request(path, { method: "PUT", body: picture, headers, signal })).json();
+  }
+
+  /** Ends what `offer` or `makeSession` made. Works while the page is being closed, and never throws. */
   async remove(resource) {
     try {
       await fetch(resource, { method: "DELETE", headers: this.authorization(), keepalive: true });
@@ -100,6 +116,11 @@ export class Api {
     store(TOKEN_KEY, token);
     return true;
   }
+}
+
+/** Where the API speaks of a session. */
+export function sessionUrl(name) {
+  return new URL(`api/sessions/${encodeURIComponent(name)}`, BASE);
 }
 
 async function problem(response) {

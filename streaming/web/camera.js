@@ -35,8 +35,18 @@ export function closeCamera(stream) {
   for (const track of stream?.getTracks() ?? []) track.stop();
 }
 
-/** Throws CameraError if this browser or this address can't do it at all. */
-export function checkBrowser() {
+/** Throws CameraError if this browser or this address can't do it at all; without a camera less is asked of it. */
+export function checkBrowser({ camera = true } = {}) {
+  if (camera) checkCamera();
+  if (!window.RTCPeerConnection) {
+    throw new CameraError(
+      "This browser can't do WebRTC",
+      "WebRTC is missing or switched off, perhaps by an extension; switch it on, or open this page in another browser.",
+    );
+  }
+}
+
+function checkCamera() {
   if (!window.isSecureContext || !navigator.mediaDevices?.getUserMedia) {
     if (window.isSecureContext) {
       throw new CameraError("This browser has no camera access", "Open this page in Chrome, Edge, Firefox or Safari.");
@@ -46,12 +56,6 @@ export function checkBrowser() {
       "Browsers share the camera only over HTTPS",
       `On the machine that runs the server, open http://localhost${port}. From another device, start the server with ` +
         "--tls-cert and --tls-key and open its https:// address.",
-    );
-  }
-  if (!window.RTCPeerConnection) {
-    throw new CameraError(
-      "This browser can't do WebRTC",
-      "WebRTC is missing or switched off, perhaps by an extension; switch it on, or open this page in another browser.",
     );
   }
 }

@@ -1,75 +1,87 @@
 // The settings form: fields to settings and back, with changes gathered so that typing doesn't flood the server.
 
-const TYPING_MS = 150;
-const SLIDING_MS = 100;
-const MAX_SEED = 2 ** 32 - 1;
+import { CONTROLS, extraField, FIELDS, STARTS } from "./fields.js";
+import { Template } from "./templates.js";
 
-/** Event `patch` (`detail`: the changed settings) once a change is worth sending. */
+/** Event `patch` (`detail`: the changed settings) once a change is worth sending; `edit` at every change. */
 export class SettingsForm extends EventTarget {
   constructor(root) {
     super();
-    const field = (id) => root.querySelector(`#${id}`);
-    this.prompt = field("prompt");
-    this.strength = field("strength");
-    this.control = field("control");
-    this.seed = field("seed");
-    this.low = field("canny-low");
-    this.high = field("canny-high");
+    this.root = root;
+    this.mode = "camera";
+    /** See GET /api/about; empty until the server has told. */
+    this.about = {};
+    makeFields(root);
+    this.fields = new Map(FIELDS.map((field) => [field.name, { ...field, element: root.querySelector(`#${field.id}`) }]));
+    this.prompt = this.fields.get("prompt").element;
+    this.template = new Template(root.querySelector("#template"));
     this.pending = {};
     this.timer = null;
     this.sentAt = 0;
     /** What the person has chosen, and defaults that come late must not undo. */
     this.touched = new Set();
-    this.listen(field("random"));
+    /** The values that each mode has of its own. */
+    this.kept = { camera: {}, draw: {}, imagine: {} };
+    this.listen(root.querySelector("#random"));
   }
 
-  /** All settings as the fields show them; a seed that is none is left out. */
+  /** All settings of this mode as the fields show them; one that isn't valid is left out. */
   values() {
-    const values = {
-      prompt: this.prompt.value,
-      conditioning_scale: this.strength.valueAsNumber,
-      control: this.control.value,
-      canny_low: this.low.valueAsNumber,
-      canny_high: this.high.valueAsNumber,
-    };
-    if (!values.control) delete values.control;
-    const seed = this.readSeed();
-    return seed === null ? values : { ...values, seed };
+    return this.read([...this.fields.keys()]);
+  }
+
+  /** What a new session of this mode must be told: what differs from that it starts from. Empty until that is known. */
+  chosen() {
+    const defaults = this.defaults();
+    const differs = ([name, value]) => name in defaults && !same(value, defaults[name]);
+    return Object.fromEntries(Object.entries(this.values()).filter(differs));
+  }
+
+  defaults() {
+    return this.about.defaults ? { ...this.about.defaults, ...STARTS[this.mode] } : {};
   }
 
   /** Shows settings; the field that the person is at is left alone. */
   show(settings) {
-    const fields = {
-      prompt: this.prompt,
-      conditioning_scale: this.strength,
-      control: this.control,
-      seed: this.seed,
-      canny_low: this.low,
-      canny_high: this.high,
-    };
-    for (const [name, field] of Object.entries(fields)) {
-      const value = settings[name];
-      if (value === undefined || field === document.activeElement || field.value === String(value)) continue;
-      if (name === "conditioning_scale" && value > Number(field.max)) field.max = "2";
-      field.value = value;
+    for (const field of this.fields.values()) {
+      const value = settings[field.name];
+      if (value === undefined || !this.isHere(field.element) || field.element.contains(document.activeElement)) continue;
+      if (!same(this.valueOf(field), value)) this.write(field, value);
     }
-    this.showNumbers();
+    this.arrange();
   }
 
-  showDefaults(settings) {
-    this.show(Object.fromEntries(Object.entries(settings).filter(([name]) => !this.touched.has(name))));
+  /** What the server runs: fills the lists and shows what a session starts from. */
+  introduce(about) {
+    this.about = about;
+    const controls = about.controls ?? [];
+    this.fill("control", [...controls, "none"].map((kind) => new Option(CONTROLS[kind] ?? kind, kind)));
+    this.fill("lora", [new Option("None", ""), ...(about.loras ?? []).map((name) => new Option(name, name))]);
+    this.fill("extra_controls", controls.map(extraField));
+    const untouched = Object.entries(this.defaults()).filter(([name]) => !this.touched.has(name));
+    this.show(Object.fromEntries(untouched));
+  }
+
+  /** Another mode of the page: some fields go, others come. */
+  enter(mode) {
+    this.flush();
+    const own = [...this.fields.values()].filter((field) => field.own);
+    for (const field of own) this.kept[this.mode][field.name] = this.valueOf(field);
+    this.mode = mode;
+    const values = { ...STARTS[mode], ...this.kept[mode] };
+    for (const field of own) if (field.name in values) this.write(field, values[field.name]);
+    this.arrange();
   }
 
   setPrompt(prompt) {
     this.prompt.value = prompt;
-    this.change({ prompt }, 0);
+    this.change(this.read(["prompt"]), 0);
   }
 
   randomSeed() {
     const [seed] = crypto.getRandomValues(new Uint32Array(1));
-    this.seed.value = seed;
-    this.readSeed();
-    this.change({ seed }, 0);
+    this.fields.get("seed").element.value = seed;
+    this.change(this.read(["seed"]), 0);
   }
 
   get isPending() {
@@ -87,54 +99,71 @@ export class SettingsForm extends EventTarget {
     this.dispatchEvent(new CustomEvent("patch", { detail: patch }));
   }
 
+  // Fields.
+
+  isHere(element) {
+    const place = element.closest("[data-modes]");
+    return !place || place.dataset.modes.split(" ").includes(this.mode);
+  }
+
+  read(names) {
+    const fields = names.map((name) => this.fields.get(name)).filter(({ element }) => this.isHere(element));
+    const values = fields.map((field) => [field.name, this.valueOf(field)]);
+    return Object.fromEntries(values.filter(([, value]) => value !== null));
+  }
+
+  valueOf({ element, type, name, wrapped }) {
+    const value = type.read(element);
+    // A second prompt that is empty is none at all.
+    const bare = !wrapped || !this.isHere(this.template.select) || (name !== "prompt" && !value.trim());
+    return bare ? value : this.template.wrap(value);
+  }
+
+  write({ element, type, wrapped }, value) {
+    type.write(element, wrapped && this.isHere(this.template.select) ? this.template.unwrap(value) : value);
+  }
+
+  fill(name, children) {
+    const field = this.fields.get(name);
+    const before = this.touched.has(name) ? this.valueOf(field) : null;
+    field.element.replaceChildren(...children);
+    if (before !== null) this.write(field, before);
+  }
+
+  // Changes.
+
   listen(random) {
-    this.prompt.addEventListener("input", () => {
-      clearTimeout(this.timer);
-      this.timer = null;
-      this.change({ prompt: this.prompt.value }, TYPING_MS);
-    });
-    this.prompt.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-      event.preventDefault();
-      this.flush();
-    });
-    this.strength.addEventListener("input", () => this.slide({ conditioning_scale: this.strength.valueAsNumber }));
-    this.low.addEventListener("input", () => this.slideEdges(this.low));
-    this.high.addEventListener("input", () => this.slideEdges(this.high));
-    this.control.addEventListener("change", () => this.change({ control: this.control.value }, 0));
-    this.seed.addEventListener("input", () => {
-      const seed = this.readSeed();
-      if (seed !== null) this.change({ seed }, TYPING_MS);
-    });
+    for (const field of this.fields.values()) {
+      field.element.addEventListener(field.type.event, () => this.changed(field));
+      if (field.type.rests) field.element.addEventListener("keydown", (event) => this.entered(event));
+    }
+    this.template.select.addEventListener("change", () => this.change(this.read(["prompt", "prompt_b"]), 0));
     random.addEventListener("click", () => this.randomSeed());
   }
 
-  slide(patch) {
-    this.showNumbers();
-    this.change(patch, Math.max(0, SLIDING_MS - (performance.now() - this.sentAt)));
+  entered(event) {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    this.flush();
+  }
+
+  changed(field) {
+    const { name, type, along = [], pushes } = field;
+    if (pushes) this.push(field, pushes);
+    this.arrange();
+    const patch = this.read([name, ...along]);
+    if (!(name in patch)) return;
+    if (type.rests) {
+      clearTimeout(this.timer);
+      this.timer = null;
+    }
+    this.change(patch, type.wait(performance.now() - this.sentAt));
   }
 
   // The low threshold can't pass the high one: the one that is moved takes the other along.
-  slideEdges(moved) {
-    const [low, high] = [this.low.valueAsNumber, this.high.valueAsNumber];
-    if (low > high) (moved === this.low ? this.high : this.low).value = moved.value;
-    this.slide({ canny_low: this.low.valueAsNumber, canny_high: this.high.valueAsNumber });
-  }
-
-  showNumbers() {
-    for (const slider of [this.strength, this.low, this.high]) {
-      const digits = slider === this.strength ? 2 : 0;
-      slider.parentElement.querySelector("output").value = slider.valueAsNumber.toFixed(digits);
-      const share = (slider.valueAsNumber - slider.min) / (slider.max - slider.min);
-      slider.style.setProperty("--share", `${100 * share}%`);
-    }
-  }
-
-  readSeed() {
-    const seed = this.seed.value === "" ? Number.NaN : Number(this.seed.value);
-    const fits = Number.isInteger(seed) && seed >= 0 && seed <= MAX_SEED;
-    this.seed.setAttribute("aria-invalid", String(!fits));
-    return fits ? seed : null;
+  push(field, { name, bound }) {
+    const other = this.fields.get(name);
+    this.write(other, bound(this.valueOf(other), this.valueOf(field)));
   }
 
   change(patch, delay) {
@@ -144,4 +173,58 @@ export class SettingsForm extends EventTarget {
     if (delay === 0) this.flush();
     else this.timer ??= setTimeout(() => this.flush(), delay);
   }
+
+  // What shows.
+
+  /**
+   * Hides what does nothing now. `data-when` names what must be so: a kind of map in use (`canny`, `sketch`, `depth`),
+   * `mapped` (any), `several` (the model has more than one), `loras` (it has some), `lora` (one is chosen), `walking`.
+   */
+  arrange() {
+    // Until the server has told, what is most likely.
+    const { control = "canny", ...values } = { ...this.values(), ...STARTS[this.mode] };
+    for (const slider of this.root.querySelectorAll("[data-kind]"))
+      slider.closest(".field").hidden = control === "none" || control === slider.dataset.kind;
+    const { controls = [], loras = [] } = this.about;
+    const { extra_controls = {} } = this.values();
+    const mapped = control !== "none";
+    const facts = {
+      [control]: true,
+      ...extra_controls,
+      mapped,
+      several: mapped && controls.length > 1,
+      loras: loras.length > 0,
+      lora: values.lora,
+      walking: values.walk && values.walk !== "none",
+    };
+    for (const element of this.root.querySelectorAll("[data-when]")) element.hidden = !facts[element.dataset.when];
+    this.showNumbers();
+  }
+
+  showNumbers() {
+    for (const slider of this.root.querySelectorAll(".field.slider input")) {
+      const { valueAsNumber: value, min, max, step, dataset } = slider;
+      const digits = step.split(".")[1]?.length ?? 0;
+      const shown = value === 0 && dataset.zero ? dataset.zero : value.toFixed(digits);
+      slider.closest(".field").querySelector("output").value = shown;
+      slider.style.setProperty("--share", `${(100 * (value - min)) / (max - min)}%`);
+    }
+  }
+}
+
+/** Those that the page only names, where it names them. */
+function makeFields(root) {
+  const table = new Map(FIELDS.map((field) => [field.name, field]));
+  for (const place of root.querySelectorAll("[data-fields]")) {
+    for (const name of place.dataset.fields.split(" ")) {
+      const { type, when, ...look } = table.get(name);
+      const field = type.make(look);
+      if (when) field.dataset.when = when;
+      place.append(field);
+    }
+  }
+}
+
+function same(one, other) {
+  return JSON.stringify(one) === JSON.stringify(other);
 }

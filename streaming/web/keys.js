@@ -13,6 +13,7 @@ export function bindKeys({ digit, ...actions }) {
   });
 }
 
-function isTyping(element) {
+/** Whether keys pressed at this element are words, not commands. */
+export function isTyping(element) {
   return element.matches?.("textarea, select, input:not([type=range], [type=radio])");
 }

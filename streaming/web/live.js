@@ -1,9 +1,11 @@
-// One studio session from start to stop: camera, publisher, player, and coming back after a break.
+// One studio session from start to stop: camera or none, the link to the server, the painting, coming back after a break.
 
-import { ApiError, BASE, readStored, store } from "./api.js";
-import { CameraError, closeCamera, openCamera } from "./camera.js";
+import { BASE, readStored, sessionUrl, store } from "./api.js";
+import { CameraError, checkBrowser, closeCamera, openCamera } from "./camera.js";
 import { WhepPlayer } from "../sdxs-stream.js";
+import { Solo } from "./solo.js";
 import { Publisher } from "./whip.js";
+import { inWords, WORDS } from "./words.js";
 
 const NAME_KEY = "sdxs.session";
 const WARMING_MS = 1_500;
@@ -24,22 +26,28 @@ export class Live extends EventTarget {
     this.state = "idle";
     this.run = null;
     this.stream = null;
-    this.publisher = null;
+    this.mode = "camera";
+    /** The Publisher or Solo that holds the session. */
+    this.link = null;
     this.player = null;
+    /** Resolves when the server knows that the session before is over: its name is free then. */
+    this.leaving = null;
   }
 
   get session() {
-    return this.publisher?.session ?? null;
+    return this.link?.session ?? null;
   }
 
-  /** Does nothing while one is running or starting. */
-  async start(cameraId) {
+  /** `mode`: camera, draw or imagine. Does nothing while one is running or starting. */
+  async start(mode, cameraId) {
     if (this.run) return;
     const run = new AbortController();
     this.run = run;
+    this.mode = mode;
     try {
-      await this.openCamera(cameraId, run.signal);
-      await this.publish(this.fixedName ?? readStored(NAME_KEY), run.signal);
+      if (mode === "camera") await this.openCamera(cameraId, run.signal);
+      else this.prepare();
+      await this.join(this.fixedName ?? readStored(NAME_KEY), run.signal);
     } catch (error) {
       this.failed(run, error);
     }
@@ -49,12 +57,12 @@ export class Live extends EventTarget {
   stop() {
     if (!this.run) return;
     this.letGo();
-    this.tell("idle", "Stopped", "The camera is off.");
+    this.tell("idle", "Stopped", WORDS[this.mode].stopped);
   }
 
   /** Sends changed settings; false while there is no session. */
   send(message) {
-    return this.publisher?.send(message) ?? false;
+    return this.link?.send(message) ?? false;
   }
 
   /** Another camera from now on. */
@@ -64,7 +72,7 @@ export class Live extends EventTarget {
     try {
       closeCamera(this.stream); // many phones can't open two at a time
       await this.openCamera(cameraId, run.signal);
-      await this.publisher?.replace(this.stream);
+      await this.link?.replace(this.stream);
       if (this.state === "live") this.tell("live", "Live", "Another camera now.");
     } catch (error) {
       this.failed(run, error);
@@ -86,32 +94,46 @@ export class Live extends EventTarget {
     this.dispatchEvent(new Event("camera"));
   }
 
-  async publish(name, signal) {
-    if (this.state === "starting")
-      this.tell("starting", "Connecting…", "The camera is on; asking the server for a place.");
-    const publisher = await this.admitted(name, signal);
-    store(NAME_KEY, publisher.session);
-    this.publisher = publisher;
-    publisher.addEventListener("message", ({ detail }) => this.hear(detail));
-    publisher.addEventListener("lost", ({ detail }) => this.reconnect(detail));
-    this.tell("live", "Connected", "Waiting for the first painted picture…");
-    const src = new URL(`whep/${encodeURIComponent(publisher.session)}`, BASE);
-    this.player = new WhepPlayer(this.output, { src, token: this.api.token });
-    this.player.addEventListener("playing", () => this.tell("live", "Live", "Every picture is repainted as it comes."));
+  prepare() {
+    this.tell("starting", "Starting…", WORDS[this.mode].connecting);
+    checkBrowser({ camera: false });
   }
 
-  /** A connected publisher; waits as long as the server warms up. Throws ApiError. */
+  async join(name, signal) {
+    if (this.state === "starting") this.tell("starting", "Connecting…", WORDS[this.mode].connecting);
+    await this.leaving;
+    signal.throwIfAborted();
+    const link = await this.admitted(name, signal);
+    store(NAME_KEY, link.session);
+    this.link = link;
+    link.addEventListener("message", ({ detail }) => this.hear(detail));
+    link.addEventListener("lost", ({ detail }) => this.reconnect(detail));
+    this.tell("live", "Connected", "Waiting for the first painted picture…");
+    this.player = link.player ?? this.watch(link.session);
+    const playing = () => this.tell("live", "Live", WORDS[this.mode].live);
+    if (this.player.shown) playing();
+    this.player.addEventListener("playing", playing);
+  }
+
+  watch(session) {
+    const src = new URL(`whep/${encodeURIComponent(session)}`, BASE);
+    return new WhepPlayer(this.output, { src, token: this.api.token });
+  }
+
+  /** An open link; waits as long as the server warms up. Throws ApiError. */
   async admitted(name, signal) {
     for (;;) {
-      const publisher = new Publisher(this.api, this.stream);
+      const isCamera = this.mode === "camera";
+      const link = isCamera ? new Publisher(this.api, this.stream) : new Solo(this.api, this.mode, this.output);
       try {
-        await publisher.open(name, signal);
-        return publisher;
+        await link.open(name, signal);
+        return link;
       } catch (error) {
         signal.throwIfAborted();
-        if (error.status === 409 && !this.fixedName && this.state === "starting") {
+        if (error.status === 409 && !this.fixedName && this.state === "starting" && name !== null) {
           name = null; // another tab has it
         } else {
+          if (error.status === 409 && !isCamera && this.state === "reconnecting") await this.api.remove(sessionUrl(name));
           await this.wait(error, signal);
         }
       }
@@ -135,7 +157,7 @@ export class Live extends EventTarget {
       for (const pause of RETRIES_MS) {
         this.tell("reconnecting", "Connection lost", `${reason} Trying again…`);
         await sleep(pause, run.signal);
-        last = await this.publish(session, run.signal).catch((error) => error);
+        last = await this.join(session, run.signal).catch((error) => error);
         if (!last) return;
         run.signal.throwIfAborted();
       }
@@ -178,33 +200,14 @@ export class Live extends EventTarget {
 
   disconnect() {
     this.player?.close({ over: true });
-    this.publisher?.close();
-    this.player = this.publisher = null;
+    if (this.link) this.leaving = this.link.close();
+    this.player = this.link = null;
   }
 
   tell(state, title, message, error = null) {
     this.state = state;
     this.dispatchEvent(new CustomEvent("state", { detail: { state, title, message, error } }));
   }
-}
-
-const TITLES = {
-  0: "The server doesn't answer",
-  401: "The server wants its token",
-  409: "That name is taken",
-  503: "No free place right now",
-};
-
-/** A title and a message for a person, of any error that can come up here. */
-export function inWords(error) {
-  if (error instanceof CameraError) return error;
-  if (!(error instanceof ApiError))
-    return { title: "That didn't work", message: `${error.message}. Press Start to try again.` };
-  const title = error.title ?? TITLES[error.status] ?? "The server refused";
-  if (error.status === 0 && !error.title) {
-    return { title, message: `${error.message} See that sdxs-live is still running there, then press Start.` };
-  }
-  return { title, message: error.message };
 }
 
 function sleep(ms, signal) {

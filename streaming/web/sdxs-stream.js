@@ -26,7 +26,10 @@ class StreamError extends Error {
   }
 }
 
-/** One WHEP connection that is made again, with longer and longer pauses, until `close()`. Events as of the element. */
+/**
+ * One WHEP connection that is made again, with longer and longer pauses, until `close()`. Events as of the element, and
+ * of the data channel `control`: `open`, and `message` (`detail`: what the server said).
+ */
 export class WhepPlayer extends EventTarget {
   constructor(video, { src, token = null }) {
     super();
@@ -55,6 +58,13 @@ export class WhepPlayer extends EventTarget {
     this.video.srcObject = null;
   }
 
+  /** Says something on the data channel; false while it isn't open. */
+  send(message) {
+    if (this.channel?.readyState !== "open") return false;
+    this.channel.send(JSON.stringify(message));
+    return true;
+  }
+
   async connect() {
     const connection = new RTCPeerConnection({ iceServers: [], bundlePolicy: "max-bundle" });
     this.connection = connection;
@@ -67,6 +77,8 @@ export class WhepPlayer extends EventTarget {
 
   async negotiate(connection) {
     const channel = connection.createDataChannel("control");
+    this.channel = channel;
+    channel.addEventListener("open", () => this.dispatchEvent(new CustomEvent("open")));
     channel.addEventListener("message", ({ data }) => this.hear(connection, data));
     channel.addEventListener("close", () => this.lost(connection, "The server ended the connection."));
     const { receiver } = connection.addTransceiver("video", { direction: "recvonly" });
@@ -126,7 +138,9 @@ export class WhepPlayer extends EventTarget {
 
   hear(connection, data) {
     const message = parse(data);
-    if (message?.type === "ended") this.lost(connection, message.reason, true);
+    if (!message || this.connection !== connection) return;
+    this.dispatchEvent(new CustomEvent("message", { detail: message }));
+    if (message.type === "ended") this.lost(connection, message.reason, true);
   }
 
   lost(connection, reason, over = false) {

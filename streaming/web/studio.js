@@ -1,13 +1,19 @@
 // The studio page: wires the fields, the buttons and the numbers to one live session.
 
-import { Api, BASE, readStored, store } from "./api.js";
+import { Api, readStored, store } from "./api.js";
+import { keepAwake, letSleep } from "./awake.js";
 import { checkBrowser, listCameras } from "./camera.js";
 import { askToken } from "./dialog.js";
+import { DrawingDesk } from "./drawing.js";
 import { SettingsForm } from "./form.js";
 import { bindKeys } from "./keys.js";
-import { inWords, Live } from "./live.js";
+import { Live } from "./live.js";
+import { DrawingSender } from "./sender.js";
+import { ViewerLink } from "./share.js";
+import { showStats } from "./stats.js";
 import { StatusLine } from "./status.js";
 import { StylePicker } from "./styles.js";
+import { inWords, WORDS } from "./words.js";
 
 const ABOUT_RETRY_MS = 1_500;
 const CAMERA_KEY = "sdxs.camera";
@@ -16,6 +22,8 @@ const byId = (id) => document.getElementById(id);
 const api = new Api({ askToken });
 const status = new StatusLine(byId("status"));
 const form = new SettingsForm(document);
+const desk = new DrawingDesk(document);
+const viewerLink = new ViewerLink(document);
 const styles = new StylePicker(byId("preset"), byId("styles"));
 const live = new Live(api, {
   input: byId("input"),
@@ -23,8 +31,11 @@ const live = new Live(api, {
   session: new URLSearchParams(location.search).get("session"),
 });
 
-/** What a new session starts from; null until the server has told. */
-let defaults = null;
+const sender = new DrawingSender({
+  snapshot: () => desk.sketch.toBlob(),
+  put: (session, picture, signal) => api.putDrawing(session, picture, signal),
+});
+
 /** Settings messages on their way: `ref` to the time they were sent. */
 const asked = new Map();
 /** Ids of changes that were answered and not yet seen: to the time they were asked for. */
@@ -35,6 +46,9 @@ let lastVisible = null;
 
 /** For a look from outside; it changes nothing. */
 window.sdxs = Object.freeze({
+  get mode() {
+    return form.mode;
+  },
   get state() {
     return live.state;
   },
@@ -62,22 +76,26 @@ function send(patch) {
 
 /** A new session starts from the defaults: tell it what was chosen before. */
 function sendChosen() {
-  if (!defaults) return;
   asked.clear();
   changes.clear();
-  const chosen = Object.entries(form.values()).filter(([name, value]) => defaults[name] !== value);
-  if (chosen.length > 0) send(Object.fromEntries(chosen));
+  const chosen = form.chosen();
+  if (Object.keys(chosen).length > 0) send(chosen);
+}
+
+/** A change is on its way into a picture, and hasn't been seen yet. */
+function expect(id, since) {
+  if (lastVisible?.id !== id) changes.set(id, since);
 }
 
 const hear = {
   settings({ ref, id }) {
-    changes.set(id, asked.get(ref) ?? performance.now());
+    expect(id, asked.get(ref) ?? performance.now());
     asked.delete(ref);
   },
   visible({ id, seq }) {
     lastVisible = { id, seq };
     const since = changes.get(id);
-    changes.delete(id);
+    for (const seen of changes.keys()) if (seen <= id) changes.delete(seen);
     const cue = byId("cue");
     Object.assign(cue.dataset, { id, seq });
     const delay = since === undefined ? "" : `, after ${Math.round(performance.now() - since)} ms`;
@@ -85,7 +103,7 @@ const hear = {
   },
   stats(row) {
     lastStats = row;
-    showStats(row);
+    showStats(document, row);
     // Somebody else may have changed them through the API; what is being changed here comes first.
     if (asked.size > 0 || form.isPending) return;
     form.show(row.settings ?? {});
@@ -99,26 +117,16 @@ const hear = {
 
 live.addEventListener("message", ({ detail }) => hear[detail.type]?.(detail));
 
-function showStats({ fps_in, fps_out, latency_ms, model_ms, frames_dropped }) {
-  const numbers = {
-    fps_in: fps_in?.toFixed(1),
-    fps_out: fps_out?.toFixed(1),
-    latency_p50: latency_ms?.p50?.toFixed(0),
-    latency_p95: latency_ms?.p95?.toFixed(0),
-    model_ms: model_ms?.toFixed(1),
-    dropped: frames_dropped,
-  };
-  for (const [name, value] of Object.entries(numbers)) {
-    document.querySelector(`[data-stat=${name}]`).textContent = value ?? "–";
-  }
-}
-
 // Start, stop, and what goes on.
 
 const start = byId("start");
 const stop = byId("stop");
-start.addEventListener("click", () => start.ariaDisabled !== "true" && live.start(byId("camera").value));
+start.addEventListener("click", () => start.ariaDisabled !== "true" && begin());
 stop.addEventListener("click", () => live.stop());
+
+function begin() {
+  live.start(form.mode, byId("camera").value);
+}
 
 live.addEventListener("state", ({ detail: { state, title, message, error } }) => {
   const before = document.body.dataset.state;
@@ -130,17 +138,20 @@ live.addEventListener("state", ({ detail: { state, title, message, error } }) =>
   stop.disabled = state === "idle";
   status.show(title, message, error ? "error" : state, error?.retryAfter);
   if (before !== "live" && state === "live") began();
+  if (state !== "live") sender.end();
   if (state === "idle") ended();
 });
 
 function began() {
+  lastVisible = null;
   sendChosen();
-  showLink();
+  if (live.mode === "draw") sender.begin(live.session);
+  viewerLink.show(live.session, api.token);
   keepAwake();
 }
 
 function ended() {
-  showLink();
+  viewerLink.show(null);
   letSleep();
 }
 
@@ -152,6 +163,43 @@ for (const id of ["input", "output"]) {
 }
 
 addEventListener("pagehide", () => live.stop());
+
+// Modes, and the drawing.
+
+for (const radio of document.querySelectorAll("[name=mode]")) {
+  radio.addEventListener("change", () => radio.checked && changeMode(radio.value));
+}
+
+/** What runs goes on in the new mode, as a new session of the same name. */
+function changeMode(mode) {
+  const isRunning = live.state !== "idle";
+  live.stop();
+  enterMode(mode);
+  if (isRunning) begin();
+  else showReady();
+}
+
+function enterMode(mode) {
+  form.enter(mode);
+  document.body.dataset.mode = mode;
+  byId(`mode-${mode}`).checked = true;
+}
+
+desk.addEventListener("change", () => sender.offer());
+desk.addEventListener("refused", ({ detail }) => status.show("Not a picture", detail, "error"));
+sender.addEventListener("sent", ({ detail: { id, at } }) => expect(id, at));
+sender.addEventListener("refused", ({ detail }) => {
+  // A session that is gone says so itself.
+  if (detail.status !== 404) status.show("That drawing wasn't taken", detail.message, "error");
+});
+
+// Two prompts are needed to walk between them.
+byId("walk").addEventListener("change", () => {
+  const second = byId("prompt-b");
+  if (byId("walk").value !== "prompts" || second.value) return;
+  byId("mix").open = true;
+  second.focus();
+});
 
 // Cameras.
 
@@ -170,26 +218,7 @@ async function showCameras() {
   cameras.value = found.some(({ id }) => id === chosen) ? chosen : "";
 }
 
-// The viewer's link.
-
-function showLink() {
-  const link = byId("viewer-link");
-  byId("copy").disabled = !live.session;
-  if (!live.session) return void (link.value = "");
-  const url = new URL(`view/${encodeURIComponent(live.session)}`, BASE);
-  if (api.token) url.hash = new URLSearchParams({ token: api.token });
-  link.value = url.href;
-  byId("share-hint").textContent = api.token ? "It contains the token: whoever has the link can watch and steer." : "";
-}
-
-byId("copy").addEventListener("click", async () => {
-  const link = byId("viewer-link");
-  link.select();
-  await navigator.clipboard?.writeText(link.value).catch(() => document.execCommand("copy"));
-  byId("share-hint").textContent = "Copied.";
-});
-
-// Fullscreen, keys, and a screen that stays on.
+// Fullscreen and keys.
 
 const outputFrame = byId("output-frame");
 byId("fullscreen").addEventListener("click", toggleFullscreen);
@@ -204,44 +233,40 @@ bindKeys({
   s: () => (live.state === "idle" ? start : stop).click(),
   f: toggleFullscreen,
   r: () => form.randomSeed(),
+  b: () => desk.choose(false),
+  e: () => desk.choose(true),
   p: () => form.prompt.focus(),
   digit: (digit) => styles.pick(digit - 1),
-});
-
-let awake = null;
-async function keepAwake() {
-  awake ??= await navigator.wakeLock?.request("screen").catch(() => null);
-  awake?.addEventListener("release", () => (awake = null));
-}
-function letSleep() {
-  awake?.release();
-}
-document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible" && live.state === "live") keepAwake();
 });
 
 // First things.
 
 async function introduce() {
-  form.showNumbers();
+  const asked = new URLSearchParams(location.search).get("mode");
+  enterMode(asked in WORDS ? asked : "camera");
   showCameras();
+  showReady();
+  const about = await loadAbout();
+  if (!about) return;
+  const [height, width] = about.size ?? [512, 512];
+  byId("model").textContent = `${about.model} · ${about.backend} on ${about.device} · ${width} × ${height}`;
+  document.documentElement.style.setProperty("--ratio", width / height);
+  desk.resize(width, height);
+  styles.fill(about.styles ?? []);
+  form.introduce(about);
+  styles.show(form.prompt.value);
+  if (live.state === "live") sendChosen();
+  if (live.state === "idle" && !status.isError) showReady();
+}
+
+/** What to do now, or what is in the way of it. */
+function showReady() {
   try {
-    checkBrowser();
+    checkBrowser({ camera: form.mode === "camera" });
+    if (form.about.model) status.show("Ready", WORDS[form.mode].ready, "idle");
   } catch (error) {
     status.show(error.title, error.message, "error");
   }
-  const about = await loadAbout();
-  if (!about) return;
-  const [height, width] = about.size ?? [];
-  byId("model").textContent = `${about.model} · ${about.backend} on ${about.device} · ${width} × ${height}`;
-  byId("control").replaceChildren(...(about.controls ?? []).map((name) => new Option(name, name)));
-  defaults = about.defaults ?? {};
-  styles.fill(about.styles ?? []);
-  form.showDefaults(defaults);
-  styles.show(form.prompt.value);
-  if (live.state === "live") sendChosen();
-  if (live.state === "idle" && !status.isError)
-    status.show("Ready", "Press Start: a diffusion model repaints your camera along its edges.", "idle");
 }
 
 /** Waits for a server that warms up or comes back; null when it refuses. */

@@ -56,16 +56,18 @@ export class Publisher extends EventTarget {
     await this.sender.replaceTrack(stream.getVideoTracks()[0]);
   }
 
-  /** Ends the session, also while the page is being closed. May be called twice. */
+  /** Ends the session, also while the page is being closed. Resolves once it is over. May be called twice. */
   close() {
-    if (this.closed) return;
+    this.ending ??= this.end();
+    return this.ending;
+  }
+
+  async end() {
     this.closed = true;
     clearTimeout(this.hanging);
     // By HTTP first, so that the server knows why; a server that doesn't answer isn't waited for.
-    const told = this.resource ? this.api.remove(this.resource) : null;
-    Promise.race([told, new Promise((resolve) => setTimeout(resolve, GOODBYE_MS))]).then(() =>
-      this.connection?.close(),
-    );
+    if (this.resource) await goodbye(this.api, this.resource);
+    this.connection?.close();
   }
 
   connect() {
@@ -131,7 +133,12 @@ export class Publisher extends EventTarget {
   }
 }
 
-function noWay() {
+/** Tells the server that this is over; one that doesn't answer isn't waited for. */
+export function goodbye(api, resource) {
+  return Promise.race([api.remove(resource), new Promise((resolve) => setTimeout(resolve, GOODBYE_MS))]);
+}
+
+export function noWay() {
   const why = "A firewall or VPN may block UDP between you and the server; try without it, or from another network.";
   return Object.assign(new ApiError(0, why), { title: "The server answers, but no video gets through" });
 }
