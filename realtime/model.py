@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pipelines.condition import Conditioner
-from pipelines.errors import BackendError, MisfitError
+from pipelines.errors import CheckpointError, DownloadError, MemoryShortage, NoSuchModel, PipelineError
 from pipelines.settings import Kind, Settings
 from realtime.engine import Engine, Painter
 from realtime.errors import BadInput
@@ -53,9 +53,7 @@ def text_alone(settings: Settings) -> Settings:
     return settings.replace(control="none", extra_controls={})
 
 
-def wrap(
-    pipeline: Any, conditioners: Mapping[Kind, Conditioner] | None = None, *, control: str | None = None
-) -> Model:
+def wrap(pipeline: Any, conditioners: Mapping[Kind, Conditioner] | None = None, *, control: str | None = None) -> Model:
     """A Model of a ``pipelines.SDXSPipeline`` (or something of its shape), whose sessions start with ``control``.
 
     Without ``control`` they start with the preset's own, with another one where the model lacks that, or with ``none``.
@@ -135,6 +133,10 @@ def load(
             loras=loras,
             vae=vae,
         )
-    except (BackendError, MisfitError) as error:
+    except NoSuchModel as error:
+        raise BadInput(str(error)) from None
+    except (CheckpointError, DownloadError, MemoryShortage):
+        raise
+    except PipelineError as error:  # a device, a size or a part that doesn't go with the model
         raise BadInput(str(error)) from None
     return wrap(pipeline, control=control)
