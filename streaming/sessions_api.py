@@ -46,9 +46,9 @@ class SessionRoutes:
                 raise BadRequest(f"There is no field {field!r}; a new session takes {', '.join(_FIELDS)}.")
         mode, name = asked.get("mode"), asked.get("name")
         if mode not in _MODES:
-            raise BadRequest("mode must be 'draw' or 'imagine'; a camera's session is made by publishing it to /whip.")
+            raise BadRequest("The mode is 'draw' or 'imagine'; a camera's session is made by publishing it to /whip.")
         if name is not None and not isinstance(name, str):
-            raise BadRequest("name must be a string; leave it out for a fresh one.")
+            raise BadRequest("The name must be a string; leave it out for a fresh one.")
         session = self._hub.open(name, mode=mode, settings=asked.get("settings"))
         location = {"Location": f"/api/sessions/{session.name}"}
         return web.json_response(session.status(), status=201, headers=location)

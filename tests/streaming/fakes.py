@@ -6,16 +6,20 @@ import asyncio
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming import stamp
-from streaming.errors import BadRequest, NameTaken, NoFreePlace, NoSuchSession
+from streaming.errors import BadRequest, NameTaken, NoFreePlace, NoSuchSession, NotADrawing
 from streaming.frame import Frame
 from streaming.service import Json, Unsubscribe
 
 
 class FakeSession:
+    mode = "camera"
+
     def __init__(self, name: str) -> None:
         self.name = name
+        self.drawings: list[NDArray[np.uint8]] = []
         self.values: Json = {"prompt": "", "seed": 0}
         self.pushed: list[Frame] = []
         self.painted = 0
@@ -32,6 +36,13 @@ class FakeSession:
         image = 255 - frame.image
         stamp.copy(frame.image, image)
         self._loop.call_soon_threadsafe(self.deliver, frame.replace_image(np.ascontiguousarray(image)))
+
+    def draw(self, picture: NDArray[np.uint8]) -> Json:
+        if self.mode == "camera":
+            raise NotADrawing(f"Session {self.name!r} has a camera.")
+        self.drawings.append(picture)
+        self.change_count += 1
+        return {"id": self.change_count}
 
     def deliver(self, frame: Frame) -> None:
         self.painted += 1
@@ -66,7 +77,7 @@ class FakeSession:
         return {"id": self.change_count, "settings": self.settings()}
 
     def status(self) -> Json:
-        return {"name": self.name, "frames_in": len(self.pushed), "viewers": len(self.viewers)}
+        return {"name": self.name, "mode": self.mode, "frames_in": len(self.pushed), "viewers": len(self.viewers)}
 
 
 class FakeHub:
@@ -82,14 +93,18 @@ class FakeHub:
     def about(self) -> Json:
         return {"model": "inverting", "size": [256, 256]}
 
-    def open(self, name: str | None) -> FakeSession:
+    def open(self, name: str | None, *, mode: str = "camera", settings: object = None) -> FakeSession:
         name = name if name is not None else f"fresh-{len(self.live) + len(self.ended)}"
         if name in self.live:
             raise NameTaken(f"A session named {name!r} is live; take another name.")
         if len(self.live) >= self.places:
             raise NoFreePlace("All places are taken; try again in a moment.", retry_after=7)
-        self.live[name] = FakeSession(name)
-        return self.live[name]
+        session = FakeSession(name)
+        session.mode = mode
+        if settings is not None:
+            session.change(settings)
+        self.live[name] = session
+        return session
 
     def get(self, name: str) -> FakeSession:
         if name not in self.live:
