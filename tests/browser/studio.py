@@ -116,7 +116,7 @@ class StudioSession(FakeSession):
 
 
 class StudioHub(FakeHub):
-    """Counts the sessions that were ever opened. ``controls`` and ``loras`` are those that the model is said to have."""
+    """Counts the sessions that were ever opened. ``controls`` and ``loras`` are what the model is said to have."""
 
     def __init__(self, places: int = 10) -> None:
         super().__init__(places)
