@@ -45,9 +45,13 @@ def repository_folder(name: str) -> Path:
 
 
 class Hub:
-    """The hub at ``endpoint`` (``$HF_ENDPOINT``, otherwise huggingface.co). Nothing is asked before it is needed."""
+    """The hub at ``endpoint`` (``$HF_ENDPOINT``, otherwise huggingface.co). Nothing is asked before it is needed.
 
-    def __init__(self, endpoint: str | None = None) -> None:
+    ``absent``: all parts that will be asked for, so that who is offline learns of all of them at once.
+    """
+
+    def __init__(self, endpoint: str | None = None, *, absent: Sequence[Part] = ()) -> None:
+        self._absent = absent
         self._endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
         self._offers: dict[str, Mapping[str, Offer]] = {}
 
@@ -162,9 +166,10 @@ class Hub:
         begun = any(part.folder.rglob("*.part"))
         if begun:
             return f"The download of {part.repo} broke off ({why}); run it again, and it goes on where it stopped."
+        places = "; ".join(f"{each.wanted} of {each.repo} go into {each.folder}" for each in self._absent or [part])
         return (
-            f"{part.repo} is not here and {self._endpoint} can't be reached ({why}): put its {part.wanted} into "
-            f"{part.folder}, or run 'sdxs-live models pull' where there is a network and copy that folder."
+            f"{part.repo} is not here and {self._endpoint} can't be reached ({why}): run 'sdxs-live models pull' where "
+            f"there is a network and copy the folder {models_folder()}, or fetch by hand: {places}."
         )
 
 
@@ -183,7 +188,7 @@ def _sha256(path: Path) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
+    lines = re.sub(r"\[Errno -?\d+\] ", "", str(error)).strip().splitlines()
     return (lines[0] if lines else type(error).__name__)[:120].rstrip(". ")
 
 

@@ -37,14 +37,15 @@ def locate(
     second call asks the network nothing. Raises CheckpointError, MisfitError or DownloadError.
     """
     plan = _plan(name_or_directory, controlnets, loras, vae)
-    hub = Hub(endpoint)
     absent = [part for part in plan.parts() if part.repo and not part.is_here()]
+    hub = Hub(endpoint, absent=absent)
     hub.fetch([(part, part.configs(hub.offers(part))) for part in absent])
     preset = plan.preset or _named(read_preset(plan.base.folder), plan.base)
     _check(plan, preset.name, hub, absent)
+    half = half and preset.dtype != "fp32"
     hub.fetch([(part, part.weights(hub.offers(part), half=half)) for part in absent])
     return ModelFiles(
-        preset=_with_controls(preset, plan),
+        preset=_as_asked(preset, plan, [*controlnets], [*loras]),
         directory=plan.base.folder,
         vae=plan.vae.folder if plan.vae else plan.base.folder / plan.base.vae,
         controlnets={control.kind: part.folder for control, part in plan.controls},
@@ -180,11 +181,14 @@ def _named(preset: Preset, base: Base) -> Preset:
     return dataclasses.replace(preset, name=base.repo) if base.repo else preset
 
 
-def _with_controls(preset: Preset, plan: Plan) -> Preset:
-    """The preset with the controls that the model really has, and a default among them."""
+def _as_asked(preset: Preset, plan: Plan, controlnets: Sequence[str], loras: Sequence[str]) -> Preset:
+    """The preset with the controls that the model really has, starting with what was asked for on top of its own."""
     controls = tuple(control for control, _ in plan.controls)
     kinds = [control.kind for control in controls]
-    defaults = preset.defaults
-    if defaults.control not in (*kinds, "none"):
-        defaults = defaults.replace(control="none", extra_controls={})
-    return dataclasses.replace(preset, controls=controls, defaults=defaults)
+    patch: dict[str, object] = {}
+    if preset.defaults.control not in kinds:
+        added = [kind for kind, _ in _pairs("--controlnet", controlnets)]
+        patch |= {"control": (*added, "none")[0], "extra_controls": {}}
+    if loras:
+        patch |= {"lora": _pairs("--lora", loras)[0][0]}
+    return dataclasses.replace(preset, controls=controls, defaults=preset.defaults.replace(patch))

@@ -123,7 +123,7 @@ PUBLISHED: tuple[Preset, ...] = (
     Preset(
         name="sd-turbo",
         repo="stabilityai/sd-turbo",
-        licence="Stability AI's own; see the repository",
+        licence="see the repository",
         controls=(
             Control(kind="canny", repo="thibaud/controlnet-sd21-canny-diffusers"),
             Control(kind="depth", repo="thibaud/controlnet-sd21-depth-diffusers"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
@@ -12,41 +13,35 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from typer.core import TyperGroup
 
-from realtime.errors import BadInput, RealtimeError
+from realtime.errors import BadInput
+from realtime.models_command import models_app
+from realtime.one_line_errors import OneLineErrors, errors
+from realtime.options import (
+    AsJson,
+    Backend,
+    Control,
+    Controlnets,
+    Device,
+    Dtype,
+    Loras,
+    Model,
+    Prompt,
+    Seed,
+    ServedModel,
+    Set,
+    Size,
+    Strength,
+    Vae,
+    parse_settings,
+    parse_size,
+)
 
 console = Console()
-errors = Console(stderr=True)
-
-
-class _OneLineErrors(TyperGroup):
-    """Turns our own exceptions into one line on stderr and an exit code: 2 for bad input, 1 for a failure."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except Exception as error:
-            code = _exit_code(error)
-            if code is None:
-                raise
-            errors.print(f"sdxs-live: {error}", soft_wrap=True, highlight=False, markup=False)
-            raise typer.Exit(code) from None
-
-
-def _exit_code(error: Exception) -> int | None:
-    if isinstance(error, RealtimeError):
-        return error.exit_code
-    # Whoever raised one of these has imported its module, which is too heavy to import only to ask.
-    if (pipelines := sys.modules.get("pipelines.errors")) and isinstance(error, pipelines.PipelineError):
-        return 1 if isinstance(error, pipelines.CheckpointError) else 2
-    if (streaming := sys.modules.get("streaming.errors")) and isinstance(error, streaming.StreamingError):
-        return 1 if error.status >= 500 else 2
-    return None
 
 
 app = typer.Typer(
-    cls=_OneLineErrors,
+    cls=OneLineErrors,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -55,20 +50,16 @@ app = typer.Typer(
     epilog="Start with: sdxs-live serve --open",
 )
 
-Model = Annotated[str, typer.Option(help="A model's name (see 'models') or a directory in the diffusers layout.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Backend = Annotated[str, typer.Option(help="auto, eager or openvino.")]
-Prompt = Annotated[str | None, typer.Option(help="What to paint it as; the model's own default if left out.")]
-Seed = Annotated[int | None, typer.Option(help="Picks the starting noise: 0 to 4294967295.")]
-Control = Annotated[str | None, typer.Option(help="What the picture is held to: canny.")]
-Strength = Annotated[float | None, typer.Option(help="How strongly it is held to that: 0 to 2.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
-
 
 @app.command()
 def serve(
-    model: Model = "embedded",
+    model: ServedModel = "auto",
     control: Control = None,
+    size: Size = None,
+    dtype: Dtype = "auto",
+    controlnet: Controlnets = None,
+    lora: Loras = None,
+    vae: Vae = None,
     source: Annotated[
         str | None, typer.Option(help="Also paint this as session 'live': a file, camera:0, test: or a URL.")
     ] = None,
@@ -93,10 +84,16 @@ def serve(
     import logging
 
     from realtime import config as configuration
+    from realtime.choose import choose_model
 
     config = configuration.make(
         model=model,
         control=control,
+        size=parse_size(size) if size else None,
+        dtype=dtype,
+        controlnets=tuple(controlnet or ()),
+        loras=tuple(lora or ()),
+        vae=vae,
         source=source,
         host=host,
         port=port,
@@ -110,6 +107,12 @@ def serve(
         allow_origins=tuple(allow_origin or ()),
     )
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    choice = choose_model(
+        model, device=device, dtype=dtype, controlnets=config.controlnets, loras=config.loras, vae=vae
+    )
+    if choice.why:
+        _say(f"Model    {choice.why}")
+    config = dataclasses.replace(config, model=choice.name)
     from realtime.serve import serve as run_server
     from realtime.terminal import TerminalAnnouncer
 
@@ -125,20 +128,26 @@ def image(
     seed: Seed = None,
     control: Control = None,
     strength: Strength = None,
-    size: Annotated[str | None, typer.Option(help="512 or 640x384; the model's own if left out.")] = None,
+    settings: Set = None,
+    size: Size = None,
     model: Model = "embedded",
+    dtype: Dtype = "auto",
+    controlnet: Controlnets = None,
+    lora: Loras = None,
+    vae: Vae = None,
     device: Device = "auto",
     backend: Backend = "auto",
 ) -> None:
     """Paint one picture."""
     from realtime import still
 
-    shape = still.parse_size(size) if size else None
+    shape = parse_size(size) if size else None
+    patch = _patch(settings, prompt=prompt, seed=seed, control=control, strength=strength)
     still.check_target(target)
     picture = None if source == "-" else still.read_picture(Path(source))
-    loaded, settings = _load(model, device, backend, prompt=prompt, seed=seed, control=control, strength=strength)
-    still.write_picture(target, still.paint_still(picture, loaded, settings, shape))
-    console.print(f"{target}", soft_wrap=True, highlight=False, markup=False)
+    loaded = _load(model, device, backend, dtype, shape, control, controlnet, lora, vae)
+    still.write_picture(target, still.paint_still(picture, loaded, loaded.defaults.replace(patch), shape))
+    _say(f"{target}")
 
 
 @app.command()
@@ -149,7 +158,13 @@ def video(
     seed: Seed = None,
     control: Control = None,
     strength: Strength = None,
+    settings: Set = None,
+    size: Size = None,
     model: Model = "embedded",
+    dtype: Dtype = "auto",
+    controlnet: Controlnets = None,
+    lora: Loras = None,
+    vae: Vae = None,
     device: Device = "auto",
     backend: Backend = "auto",
 ) -> None:
@@ -158,14 +173,17 @@ def video(
 
     from realtime import film
 
+    shape = parse_size(size) if size else None
+    patch = _patch(settings, prompt=prompt, seed=seed, control=control, strength=strength)
     film.check_paths(source, target)
     columns = (*progress.Progress.get_default_columns(), progress.MofNCompleteColumn())
     with _stoppable(), film.open_film(source, target) as (reading, writing):
-        loaded, settings = _load(model, device, backend, prompt=prompt, seed=seed, control=control, strength=strength)
+        loaded = _load(model, device, backend, dtype, shape, control, controlnet, lora, vae)
+        chosen = loaded.defaults.replace(patch)
         with progress.Progress(*columns, console=console) as bar:
             task = bar.add_task(target.name, total=reading.frame_count)
-            film.paint_film(reading, writing, loaded, settings, painted=lambda count: bar.advance(task, count))
-    console.print(f"{target}", soft_wrap=True, highlight=False, markup=False)
+            film.paint_film(reading, writing, loaded, chosen, painted=lambda count: bar.advance(task, count))
+    _say(f"{target}")
 
 
 @app.command()
@@ -183,17 +201,7 @@ def bench(
     benchmarks.main(what, json_path, model=model, seconds=seconds)
 
 
-@app.command()
-def models(as_json: AsJson = False) -> None:
-    """The models known by name: size, controls, licence, whether the weights are here."""
-    from pipelines.catalogue import list_presets
-    from realtime import terminal
-
-    presets = list_presets()
-    if as_json:
-        terminal.print_json(presets)
-    else:
-        console.print(terminal.models_table(presets))
+app.add_typer(models_app, name="models")
 
 
 @app.command()
@@ -231,16 +239,37 @@ def _stoppable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _load(name: str, device: str, backend: str, **choices: Any) -> tuple[Any, Any]:
-    """The model, and its default settings with what the command line chose."""
+def _patch(assignments: list[str] | None, *, strength: float | None, **choices: Any) -> dict[str, Any]:
+    """What the command line chose of the settings; what is left out is None."""
+    chosen = {**choices, "conditioning_scale": strength}
+    return {**{key: value for key, value in chosen.items() if value is not None}, **parse_settings(assignments or ())}
+
+
+def _load(
+    name: str,
+    device: str,
+    backend: str,
+    dtype: str,
+    size: tuple[int, int] | None,
+    control: str | None,
+    controlnets: list[str] | None,
+    loras: list[str] | None,
+    vae: str | None,
+) -> Any:
+    """The model; its files are fetched first, if they are not here, with progress bars."""
+    from realtime.choose import choose_model
     from realtime.model import load
 
-    given = {key: value for key, value in choices.items() if value is not None}
-    if "strength" in given:
-        given["conditioning_scale"] = given.pop("strength")
+    parts: dict[str, Any] = {"controlnets": tuple(controlnets or ()), "loras": tuple(loras or ()), "vae": vae}
+    choice = choose_model(name, device=device, dtype=dtype, **parts)
+    if choice.why:
+        _say(f"Model: {choice.why}")
     with console.status("Loading the model ..."):
-        model = load(name, device=device, backend=backend, control=choices["control"])
-    return model, model.defaults.replace(given)
+        return load(choice.name, device=device, backend=backend, control=control, dtype=dtype, size=size, **parts)
+
+
+def _say(line: str) -> None:
+    console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def _leave(clean: bool) -> None:

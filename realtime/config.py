@@ -14,20 +14,28 @@ from pydantic.dataclasses import dataclass
 from realtime.errors import BadInput
 
 Backend = Literal["auto", "eager", "openvino"]
+Dtype = Literal["auto", "fp16", "bf16", "fp32"]
+Control = Literal["none", "canny", "sketch", "depth"]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class ServeConfig:
     """Options of the server, as the command line names them.
 
-    ``model``: a preset's name or a directory. ``control``: the kind a session starts with; None for the model's own.
-    ``source``: what ``streaming.source.open_source`` takes; then the session ``live`` is made from it. ``port``: 0 for
-    any free one. ``token``: None is for a loopback address only (see ``make``). ``copy_stamp``: take the measuring
-    stamp of the input over into the output.
+    ``model``: a preset's name, a directory or a repository. ``control``: the kind a session starts with; None for the
+    model's own. ``size``: (height, width) of the pictures; None for the model's own. ``dtype``, ``controlnets``,
+    ``loras`` and ``vae``: see ``realtime.model.load``. ``source``: what ``streaming.source.open_source`` takes; then
+    the session ``live`` is made from it. ``port``: 0 for any free one. ``token``: None is for a loopback address only
+    (see ``make``). ``copy_stamp``: take the measuring stamp of the input over into the output.
     """
 
     model: str = "embedded"
-    control: str | None = None
+    control: Control | None = None
+    size: tuple[int, int] | None = None
+    dtype: Dtype = "auto"
+    controlnets: tuple[str, ...] = ()
+    loras: tuple[str, ...] = ()
+    vae: str | None = None
     source: str | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080

@@ -81,17 +81,26 @@ def _addresses() -> list[str]:
 
 def models_table(presets: Sequence[Mapping[str, Any]]) -> Table:
     """One row a model."""
-    table = Table("Model", "U-Net", "Controls", "Licence", "Weights", box=None, pad_edge=False)
+    table = Table("Model", "Size", "U-Net", "Controls", "Licence", "Weights", box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
     for preset in presets:
-        controls = (f"{each['kind']} ({_millions(each['parameters'])})" for each in preset["controls"])
         table.add_row(
             preset["name"],
+            "×".join(map(str, preset["size"])),
             _millions(preset["unet_parameters"]),
-            ", ".join(controls) or "none",
+            _controls(preset["controls"]),
             preset["licence"],
-            "here" if preset["present"] else "not here",
+            "here" if preset["present"] else "not here" if preset["released"] else "train it",
         )
     return table
+
+
+def _controls(controls: Sequence[Mapping[str, Any]]) -> str:
+    """Kinds that share a network stand together, before its size."""
+    kinds: dict[tuple[str, int], list[str]] = {}
+    for each in controls:
+        kinds.setdefault((each["repo"], each["parameters"]), []).append(each["kind"])
+    return ", ".join(f"{'/'.join(names)} {_millions(size)}" for (_, size), names in kinds.items()) or "none"
 
 
 def print_findings(console: Console, findings: Sequence[Finding]) -> None:

@@ -118,7 +118,7 @@ def test_any_repository_and_any_fitting_part_load_by_name(hub: FakeHub, folder: 
     assert files.preset.size == (128, 128)
     assert files.controlnets == {"depth": folder / SKETCH}
     assert [(each.kind, each.polarity) for each in files.preset.controls] == [("depth", "black on white")]
-    assert files.preset.defaults.control == "none"
+    assert (files.preset.defaults.control, files.preset.defaults.lora) == ("depth", "mine"), "on from the start"
     (tmp_path / "lora.safetensors").write_bytes(adapter())
     files = find("someone/else", hub, loras=[f"file={tmp_path / 'lora.safetensors'}"], vae=f"{folder}/someone/else/vae")
     assert files.loras == {"file": tmp_path / "lora.safetensors"}
@@ -222,8 +222,9 @@ def test_offline_says_which_files_go_where(folder: Path) -> None:
     with pytest.raises(DownloadError) as caught:
         locate("sdxs-512-dreamshaper", endpoint="http://127.0.0.1:9")
     sentence = str(caught.value)
-    assert str(folder / BASE) in sentence
     assert "model_index.json and the folders scheduler, tokenizer, text_encoder, unet, vae" in sentence
+    assert f"of {BASE} go into {folder / BASE}; config.json and diffusion_pytorch_model.safetensors" in sentence
+    assert f"of {SKETCH} go into {folder / SKETCH}." in sentence
     assert "sdxs-live models pull" in sentence
     assert "\n" not in sentence
 
