@@ -71,6 +71,7 @@ def test_midas_is_controlnet_auxs_up_to_the_percentiles(conditioner: DepthCondit
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # 345 M parameters, built and read three times
 def test_zoe_is_controlnet_auxs(conditioner: DepthConditioner, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     controlnet_aux = import_controlnet_aux()
     own = controlnet_aux.zoe.get_config
