@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from pipelines.condition import ConditionMap
 from pipelines.settings import Settings
 from realtime.cli import app
 from realtime.film import open_film, paint_film
+from realtime.model import wrap
 from streaming.errors import SinkError
 from streaming.frame import Frame
 from tests.pipelines import tiny
-from tests.realtime.fakes import NumberPainter, model_of
+from tests.realtime.fakes import FlatConditioner, NumberPainter, model_of
 
 runner = CliRunner()
 #: Uneven on purpose: milliseconds at which the frames are shown.
@@ -102,6 +104,57 @@ def test_each_frame_is_the_painting_of_its_own_frame(clip: Path) -> None:
         red, green, _ = np.median(picture.reshape(-1, 3), axis=0)
         assert abs(red - 20 * index) < 14
         assert abs(green - 200) < 14
+
+
+def test_a_walk_keeps_the_film_s_own_time(clip: Path) -> None:
+    """However slow the model: at 1000 ms of the film a walk of half-second legs has come two seeds far."""
+    painter = NumberPainter(size=(64, 64), seconds=0.01)
+    with open_film(clip, clip.with_name("walk.mp4")) as (source, sink):
+        settings = Settings(seed=100, walk="seeds", walk_seconds=0.5)
+        paint_film(source, sink, model_of(painter), settings, painted=lambda count: None)
+    film = [settings for (settings,) in painter.painted if settings.seed >= 100]
+    assert [each.seed + each.seed_blend for each in film] == pytest.approx([100 + time / 500 for time in TIMES])
+    assert [each.seed for each in painter.prepared if each.seed >= 100] == [100, 101, 102]
+
+
+def test_each_frame_keeps_its_own_colours_and_maps(clip: Path) -> None:
+    painter = NumberPainter(size=(64, 64), controls=("canny", "depth"))
+    settings = Settings(seed=7, extra_controls={"depth": 0.5}, init_strength=0.5)
+    with open_film(clip, clip.with_name("colours.mp4")) as (source, sink):
+        paint_film(source, sink, model_of(painter), settings, painted=lambda count: None)
+    colours = [colour for colour in painter.colours if colour is not None]
+    assert [colour.shape for colour in colours] == [(1, 16, 16, 3)] * len(TIMES)
+    for index, colour in enumerate(colours):
+        assert abs(float(np.median(colour)) - 20 * index) < 14
+
+
+def test_a_film_without_control_is_painted_from_text_alone(clip: Path) -> None:
+    painter = NumberPainter(size=(64, 64))
+    with open_film(clip, clip.with_name("text.mp4")) as (source, sink):
+        paint_film(source, sink, model_of(painter), Settings(control="none"), painted=lambda count: None)
+    assert [settings.kinds for (settings,) in painter.painted[-len(TIMES) :]] == [()] * len(TIMES)
+
+
+def test_a_slow_map_is_drawn_at_every_nth_frame_whatever_the_pace(clip: Path) -> None:
+    """A file gives the same maps each time: nothing depends on how fast the network is."""
+    frames: list[int] = []
+
+    class Slow(FlatConditioner):
+        def is_slow(self, settings: Settings) -> bool:
+            return True
+
+        def drawer(self) -> Slow:
+            return self
+
+        def __call__(self, image: np.ndarray, settings: Settings) -> ConditionMap:
+            frames.append(round(float(np.median(image)) / 20))
+            return super().__call__(image, settings)
+
+    painter = NumberPainter(size=(64, 64), controls=("depth",))
+    with open_film(clip, clip.with_name("depth.mp4")) as (source, sink):
+        model = wrap(painter, {"depth": Slow("depth")})
+        paint_film(source, sink, model, Settings(control="depth", depth_every=3), painted=lambda count: None)
+    assert frames == [0, 3, 6, 9]
 
 
 def test_a_film_without_sound_stays_silent(model: Path, tmp_path: Path) -> None:
