@@ -249,7 +249,8 @@ async function introduce() {
   const about = await loadAbout();
   if (!about) return;
   const [height, width] = about.size ?? [512, 512];
-  byId("model").textContent = `${about.model} · ${about.backend} on ${about.device} · ${width} × ${height}`;
+  const runs = [`${about.backend} on ${about.device}`, about.dtype, `${width} × ${height}`].filter(Boolean);
+  byId("model").textContent = [about.model, ...runs].join(" · ");
   document.documentElement.style.setProperty("--ratio", width / height);
   desk.resize(width, height);
   styles.fill(about.styles ?? []);

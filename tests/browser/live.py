@@ -26,9 +26,11 @@ class SlowPipeline:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._pipe, name)
 
-    def paint_uint8(self, maps: torch.Tensor, settings: Sequence[Settings]) -> torch.Tensor:
+    def paint_uint8(
+        self, maps: torch.Tensor, settings: Sequence[Settings], colours: torch.Tensor | None = None
+    ) -> torch.Tensor:
         end = time.monotonic() + self._seconds
-        painted = self._pipe.paint_uint8(maps, settings)
+        painted = self._pipe.paint_uint8(maps, settings, colours=colours)
         time.sleep(max(0.0, end - time.monotonic()))  # the slow model's work
         return painted
 
