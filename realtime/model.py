@@ -81,7 +81,8 @@ def _defaults(pipeline: Any, controls: Sequence[Kind], control: str | None) -> S
     own: Settings = pipeline.preset.defaults
     first = control or (own.control if own.control in (*controls, "none") else (*controls, "none")[0])
     extra = {kind: scale for kind, scale in own.extra_controls.items() if kind in controls and kind != first}
-    return own.replace(control=first, extra_controls={} if first == "none" else extra)
+    lora = own.lora if own.lora in pipeline.loras else ""
+    return own.replace(control=first, extra_controls={} if first == "none" else extra, lora=lora)
 
 
 def _about(pipeline: Any, defaults: Settings) -> dict[str, Any]:

@@ -49,7 +49,17 @@ def build(
     def load_model() -> Model:
         if pipeline is not None:
             return wrap(pipeline, conditioners, control=config.control)
-        return load(config.model, backend=config.backend, device=config.device, control=config.control)
+        return load(
+            config.model,
+            backend=config.backend,
+            device=config.device,
+            control=config.control,
+            dtype=config.dtype,
+            size=config.size,
+            controlnets=config.controlnets,
+            loras=config.loras,
+            vae=config.vae,
+        )
 
     hub = Hub(
         load_model,

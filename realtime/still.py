@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from pathlib import Path
 
 import cv2
@@ -77,14 +76,3 @@ def write_picture(path: Path, picture: Picture) -> None:
         path.write_bytes(data.tobytes())
     except OSError as error:
         raise Failure(f"{path} can't be written: {error.strerror}.") from None
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """``512`` or ``WIDTHxHEIGHT`` to (height, width). Raises BadInput."""
-    match = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", text)
-    if not match:
-        raise BadInput(f"--size {text!r} is no size; give 512 or 640x384 (width x height).")
-    width, height = int(match[1]), int(match[2] or match[1])
-    if not 32 <= min(width, height) <= max(width, height) <= 4096:
-        raise BadInput(f"--size {text!r} is out of range; sides go from 32 to 4096 pixels.")
-    return height, width
