@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines import controlnet, decoder, layout, text_encoder, unet
 from pipelines.locate import is_here
@@ -11,6 +11,11 @@ from pipelines.parts import text_encoders
 from pipelines.presets import EMBEDDED, PRESETS, SDXS_1024, Control, Preset, read_preset
 from pipelines.reading import read_json
 from pipelines.unet import Config
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipelines.memory import Needs
 
 #: What each model known by name is built from: U-Net, ControlNet, decoder and text encoders.
 _SDXS = (controlnet.SDXS_512_SKETCH, decoder.TINY, (text_encoder.CLIP_L,))
@@ -32,6 +37,17 @@ def list_presets() -> list[dict[str, Any]]:
     """Every model known by name, as ``sdxs-live models --json`` prints it. Needs no weights."""
     embedded = read_preset(EMBEDDED)
     return [_row(embedded, _layouts_here(embedded)), *(_row(preset, LAYOUTS[preset.name]) for preset in PRESETS)]
+
+
+def memory_needed(name: str, *, dtype: torch.dtype, batch: int = 1) -> Needs:
+    """What the model of that name takes at its native size, ControlNets included, whether it is here or not."""
+    from pipelines.memory import estimate
+
+    preset = next(preset for preset in (read_preset(EMBEDDED), *PRESETS) if preset.name == name)
+    main, control, vae, texts = LAYOUTS[name] if name in LAYOUTS else _layouts_here(preset)
+    networks = {each.repo or each.folder for each in preset.controls}
+    controlnets = [control] * len(networks) if control else []
+    return estimate(main, vae=vae, texts=texts, controlnets=controlnets, dtype=dtype, size=preset.size, batch=batch)
 
 
 def _layouts_here(preset: Preset) -> tuple[Config, Config | None, Config, tuple[Config, ...]]:

@@ -24,7 +24,8 @@ IMPORTED = {
     "cv2": "Run: pip uninstall -y opencv-python opencv-python-headless; pip install opencv-python-headless",
     "torchvision": "torch and torchvision don't match; run: pip install --force-reinstall torch torchvision",
 }
-NEEDED_BYTES = 2 * 2**30
+#: What the server takes beside a model: PyTorch, codecs, pictures in flight.
+SERVER_BYTES = 3 * 2**29
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,25 +131,58 @@ def _gpu() -> Iterator[Finding]:
 
 
 def _memory() -> Iterator[Finding]:
+    """Enough for the model that ``--model auto`` takes here, and what the server takes beside it."""
+    import torch
+
+    from pipelines.catalogue import memory_needed
+    from realtime.choose import ANYWHERE, BEST
+
+    cuda = torch.cuda.is_available()
+    name = BEST if cuda else ANYWHERE
+    needed = memory_needed(name, dtype=torch.float16 if cuda else torch.float32).weights + SERVER_BYTES
     free = psutil.virtual_memory().available
+    fits = free >= needed
     yield Finding(
         check="Memory",
-        verdict="ok" if free >= NEEDED_BYTES else "missing",
-        detail=f"{free / 2**30:.1f} GiB free",
-        mend="" if free >= NEEDED_BYTES else "Close other programs: the server takes up to 2 GiB.",
+        verdict="ok" if fits else "missing",
+        detail=f"{free / 2**30:.1f} GiB free; {name} and the server take about {needed / 2**30:.1f} GiB",
+        mend="" if fits else "Close other programs, or take the embedded model.",
+    )
+    if cuda:
+        yield _gpu_memory(BEST, memory_needed(BEST, dtype=torch.float16, batch=8).total)
+
+
+def _gpu_memory(name: str, needed: int) -> Finding:
+    import torch
+
+    free = torch.cuda.mem_get_info()[0]
+    fits = free >= needed
+    return Finding(
+        check="GPU memory",
+        verdict="ok" if fits else "note",
+        detail=f"{free / 2**30:.1f} GiB free; {name} takes about {needed / 2**30:.1f} GiB",
+        mend="" if fits else "Close what else runs on the GPU, or start with --model embedded.",
     )
 
 
 def _weights() -> Iterator[Finding]:
     from pipelines.catalogue import list_presets
+    from pipelines.folders import models_folder
 
     for preset in list_presets():
-        yield Finding(
-            check=f"Weights of {preset['name']}",
-            verdict="ok" if preset["present"] else "missing",
-            detail="here" if preset["present"] else "not here",
-            mend="" if preset["present"] else "They ship with the package; install it again.",
-        )
+        name = preset["name"]
+        if preset["present"]:
+            finding = Finding(check=f"Weights of {name}", verdict="ok", detail="here")
+        elif not preset["repo"] and preset["released"]:
+            mend = "They ship with the package; install it again."
+            finding = Finding(check=f"Weights of {name}", verdict="missing", detail="not here", mend=mend)
+        elif preset["released"]:
+            mend = f"If you want it, run: sdxs-live models pull {name} (it goes to {models_folder()})."
+            finding = Finding(check=f"Weights of {name}", verdict="note", detail="not here", mend=mend)
+        else:
+            detail = "never released: a layout to be trained and benchmarked"
+            finding = Finding(check=f"Weights of {name}", verdict="note", detail=detail)
+        yield finding
 
 
 def _encoders() -> Iterator[Finding]:

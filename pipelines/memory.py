@@ -1,0 +1,108 @@
+"""Whether a model will fit into memory, told before it is loaded: one sentence now instead of a crash half way.
+
+The parameters are counted from the configurations. What a forward takes on top of them was measured on a CPU at full
+size (the growth of the process's largest resident size, f32, PyTorch's own kernels); half precision is reckoned as half
+of it, and a GPU as a CPU.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import psutil
+import torch
+
+from pipelines import layout
+from pipelines.errors import MemoryShortage
+from pipelines.files import ModelFiles
+from pipelines.parts import text_encoders
+from pipelines.reading import read_json
+from pipelines.unet import Config
+
+#: Bytes for each pixel of the picture, of a U-Net with its ControlNet whose first stage is 320 wide, and of decoders
+#: that end in 64 and 128 channels. Measured: U-Nets 541 to 562 at 1024² and 1083 to 1262 at 512², where a fixed part
+#: weighs more; TAESD's layout 1060 to 1118; the KL decoder 4261.
+_UNET, _TINY, _KL = 400, 1120, 4270
+_UNET_WIDTH, _TINY_WIDTH, _KL_WIDTH = 320, 64, 128
+#: The fixed part: workspaces of the kernels.
+_WORKSPACE = 192 * 2**20
+#: Pictures that a GPU paints at once; a CPU paints one.
+_GPU_BATCH = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Needs:
+    """Bytes: the weights, and what painting one batch takes beside them."""
+
+    weights: int
+    painting: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.painting
+
+
+def estimate(
+    unet: Config,
+    *,
+    vae: Config,
+    texts: Sequence[Config],
+    controlnets: Sequence[Config],
+    dtype: torch.dtype,
+    size: tuple[int, int],
+    batch: int = 1,
+) -> Needs:
+    """What a model of these configurations takes at (height, width)."""
+    parameters = sum(layout.parameters(config) for config in (unet, vae, *texts, *controlnets))
+    per_pixel = max(_UNET * _widths(unet)[0] / _UNET_WIDTH, _decoder(vae))
+    painting = _WORKSPACE + per_pixel * size[0] * size[1] * batch
+    return Needs(
+        weights=parameters * dtype.itemsize, painting=round(painting * dtype.itemsize / torch.float32.itemsize)
+    )
+
+
+def check(files: ModelFiles, *, dtype: torch.dtype, device: torch.device, size: tuple[int, int]) -> None:
+    """That a model fits beside what else is in memory. Raises MemoryShortage with both amounts.
+
+    On its way to a GPU the model passes through the host's memory, which is looked at too.
+    """
+    on_gpu = device.type == "cuda"
+    needs = estimate(
+        read_json(files.directory / "unet" / "config.json"),
+        vae=read_json(files.vae / "config.json"),
+        texts=[read_json(files.directory / name / "config.json") for name in text_encoders(files.directory)],
+        controlnets=[read_json(folder / "config.json") for folder in dict.fromkeys(files.controlnets.values())],
+        dtype=dtype,
+        size=size,
+        batch=_GPU_BATCH if on_gpu else 1,
+    )
+    height, width = size
+    what = f"{files.preset.name} at {width}×{height}"
+    if on_gpu:
+        _compare(what, needs.total, torch.cuda.mem_get_info(device)[0], f"on the GPU {device}")
+    on_host = needs.weights if on_gpu else needs.total
+    _compare(what, on_host, psutil.virtual_memory().available, "of memory")
+
+
+def _compare(what: str, needed: int, free: int, where: str) -> None:
+    if needed > free:
+        raise MemoryShortage(
+            f"{what} needs about {in_gib(needed)} {where}, but only {in_gib(free)} are free: close other programs, or "
+            "take a smaller model (--model embedded), a smaller --size or --dtype fp16 on a GPU."
+        )
+
+
+def in_gib(amount: int) -> str:
+    """For people."""
+    return f"{amount / 2**30:.1f} GiB"
+
+
+def _decoder(vae: Config) -> float:
+    if layout.class_name(vae) == "AutoencoderTiny":
+        return _TINY * tuple(vae.get("decoder_block_out_channels", (_TINY_WIDTH,)))[-1] / _TINY_WIDTH
+    return _KL * _widths(vae)[0] / _KL_WIDTH
+
+
+def _widths(config: Config) -> Sequence[int]:
+    return tuple(config.get("block_out_channels", (_UNET_WIDTH,)))
