@@ -46,6 +46,7 @@ class Hub:
             sessions=lambda: len(self._sessions),
             viewers=lambda: sum(session.viewers for session in self._sessions.values()),
             ready=lambda: self.ready() is None,
+            displaced=lambda: self._desk.displaced if self._desk else 0,
         )
         self._scheduler = Scheduler(self._load_engine, observer=self._metrics)
 
@@ -69,9 +70,8 @@ class Hub:
         return await asyncio.to_thread(self._close_threads, patience)
 
     def _close_threads(self, patience: float) -> bool:
-        if self._desk:
-            self._desk.close()
-        return self._scheduler.close(patience)
+        maps_done = self._desk is None or self._desk.close(patience)
+        return self._scheduler.close(patience) and maps_done
 
     def close_all(self, *, reason: str) -> None:
         """End all sessions and admit no more."""

@@ -32,13 +32,22 @@ class Metrics:
         self._batch = Histogram("batch_size", "Pictures in one forward.", buckets=(1, 2, 4, 8, 16, 32), **names)
         self._sessions = Gauge("sessions", "Live sessions.", **names)
         self._viewers = Gauge("viewers", "Subscribers of all sessions.", **names)
+        self._displaced = Gauge("maps_displaced", "Pictures that a busy map network left for a newer one.", **names)
         self._ready = Gauge("ready", "1 once the model is loaded and warm.", **names)
 
-    def watch(self, *, sessions: Callable[[], float], viewers: Callable[[], float], ready: Callable[[], float]) -> None:
+    def watch(
+        self,
+        *,
+        sessions: Callable[[], float],
+        viewers: Callable[[], float],
+        ready: Callable[[], float],
+        displaced: Callable[[], float],
+    ) -> None:
         """Where the gauges get their values from when the page is asked for."""
         self._sessions.set_function(sessions)
         self._viewers.set_function(viewers)
         self._ready.set_function(ready)
+        self._displaced.set_function(displaced)
 
     def arrived(self) -> None:
         self._in.inc()
