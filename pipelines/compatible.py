@@ -22,6 +22,9 @@ _LORA = re.compile(
     r"^(?:base_model\.model\.|unet\.|lora_unet_)?(?P<module>.+?)\.(?:lora_?(?P<peft>[AB])(?:\.\w+)?|lora[._](?P<old>down|up))\.weight$"
 )
 
+#: Of the text encoder, which is left alone; and the U-Net's in the names of another code, which the loader translates.
+_NOT_OURS = ("text_encoder", "lora_te", "lora_unet_input_blocks", "lora_unet_middle_block", "lora_unet_output_blocks")
+
 
 def check(
     name: str,
@@ -145,7 +148,7 @@ def check_lora(label: str, shapes: Mapping[str, Sequence[int]], name: str, unet:
     touched = 0
     for key, shape in shapes.items():
         match = _LORA.match(key)
-        if match is None or key.startswith(("text_encoder", "lora_te")):
+        if match is None or key.startswith(_NOT_OURS):
             continue
         layer = flat.get(match["module"].replace(".", "_"))
         if layer is None:
@@ -161,5 +164,5 @@ def check_lora(label: str, shapes: Mapping[str, Sequence[int]], name: str, unet:
                 "made for another model."
             )
         touched += 1
-    if not touched:
+    if not touched and not any("lora" in key for key in shapes):
         raise MisfitError(f"{label} has no LoRA matrices for a U-Net, so there is nothing that it could change.")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -17,11 +21,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from realtime import doctor
+from realtime.choose import choose_model
 from realtime.cli import app
 from tests.pipelines import tiny
+from tests.pipelines.fake_hub import FakeHub, files_of
 
 runner = CliRunner()
 
@@ -67,6 +75,16 @@ def run(*arguments: object) -> tuple[int, str, str]:
         (["image", "-", "no/such/folder/out.png"], 2, "no folder"),
         (["image", "-", "out.png", "--size", "big"], 2, "--size 'big'"),
         (["image", "-", "out.png", "--model", "nope"], 2, "no model 'nope'"),
+        (["serve", "--port", "0", "--size", "big"], 2, "--size 'big'"),
+        (["serve", "--port", "0", "--dtype", "fp8"], 2, "--dtype 'fp8'"),
+        (["serve", "--port", "0", "--control", "pose"], 2, "--control 'pose'"),
+        (["serve", "--port", "0", "--model", "sdxs-1024"], 1, "never released"),
+        (["serve", "--port", "0", "--model", "embedded", "--controlnet", "canny"], 2, "NAME=REPO_OR_PATH"),
+        (["image", "-", "out.png", "--lora", "style=nowhere.safetensors"], 2, "'nowhere.safetensors' is neither"),
+        (["image", "-", "out.png", "--set", "blend"], 2, "--set 'blend' is not NAME=VALUE"),
+        (["image", "-", "out.png", "--set", "extra_controls=depth"], 2, "is not KIND:SCALE"),
+        (["models", "pull", "nope"], 2, "no model 'nope'"),
+        (["models", "pull", "sdxs-1024"], 1, "training it from SDXL"),
     ],
 )
 def test_an_error_is_one_clear_line(arguments: list[str], code: int, words: str) -> None:
@@ -106,7 +124,9 @@ def test_broken_weights_are_a_failure_that_names_the_file(tmp_path: Path) -> Non
         assert stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["image"], ["video"], ["models"], ["doctor"], ["bench"]])
+@pytest.mark.parametrize(
+    "command", [[], ["serve"], ["image"], ["video"], ["models"], ["models", "pull"], ["doctor"], ["bench"]]
+)
 def test_every_command_explains_itself(command: list[str]) -> None:
     exit_code, stdout, _ = run(*command, "--help")
     assert exit_code == 0
@@ -176,16 +196,141 @@ def test_image_says_what_is_out_of_range(
     assert not (tmp_path / "o.png").exists()
 
 
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [("blend=2", "blend is '2'"), ("colour=red", "no setting 'colour'"), ("extra_controls=canny:1", "is the control")],
+)
+def test_set_says_what_is_wrong(model: Path, photo: Path, tmp_path: Path, setting: str, words: str) -> None:
+    code, _, stderr = run("image", photo, tmp_path / "o.png", "--model", model, "--backend", "eager", "--set", setting)
+    assert code == 2
+    assert words in stderr
+    assert stderr.count("\n") == 1
+
+
+def test_set_reaches_every_setting(model: Path, photo: Path, tmp_path: Path) -> None:
+    target, options = tmp_path / "painted.png", ["--model", model, "--backend", "eager", "--prompt", "ink"]
+    pictures = []
+    for more in (
+        [],
+        ["--set", "prompt_b=neon", "--set", "blend=0.5"],
+        ["--set", "canny-low=10"],
+        ["--control", "none"],
+    ):
+        code, _, stderr = run("image", photo, target, *options, *more)
+        assert code == 0, stderr
+        pictures.append(cv2.imread(str(target)).tobytes())
+    assert pictures[0] != pictures[1]
+    assert pictures[0] != pictures[3]
+
+
+def test_a_controlnet_a_lora_and_a_decoder_of_one_s_own(model: Path, photo: Path, tmp_path: Path) -> None:
+    layer = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
+    generator = torch.Generator().manual_seed(0)
+    adapter = {
+        f"{layer}.lora_A.weight": torch.randn(4, 32, generator=generator),
+        f"{layer}.lora_B.weight": torch.randn(32, 4, generator=generator),
+    }
+    save_file(adapter, tmp_path / "lora.safetensors")
+    options = ["--model", model, "--backend", "eager", "--prompt", "ink"]
+    pictures = []
+    for more in (
+        [],
+        ["--lora", f"mine={tmp_path / 'lora.safetensors'}"],
+        ["--lora", f"mine={tmp_path / 'lora.safetensors'}", "--set", "lora="],
+        ["--controlnet", f"sketch={model / 'controlnet'}", "--vae", model / "vae", "--set", "extra_controls=sketch:1"],
+    ):
+        code, _, stderr = run("image", photo, tmp_path / "painted.png", *options, *more)
+        assert code == 0, stderr
+        pictures.append(cv2.imread(str(tmp_path / "painted.png")).tobytes())
+    assert pictures[0] != pictures[1], "the LoRA is on from the start"
+    assert pictures[0] == pictures[2], "and can be turned off"
+    assert pictures[0] != pictures[3]
+
+
 def test_models_lists_the_presets_for_people_and_programs() -> None:
     code, stdout, _ = run("models")
     assert code == 0
     assert "embedded" in stdout
+    assert "sd-turbo" in stdout
     code, stdout, _ = run("models", "--json")
     assert code == 0
-    row = json.loads(stdout)[0]
-    assert (row["name"], row["present"]) == ("embedded", True)
-    assert row["unet_parameters"] > 1e6
-    assert row["controls"][0]["kind"] == "canny"
+    rows = {row["name"]: row for row in json.loads(stdout)}
+    assert rows["embedded"]["present"]
+    assert rows["embedded"]["unet_parameters"] > 1e6
+    assert rows["sdxs-512-dreamshaper"]["unet_parameters"] == 315_746_244
+    assert rows["sdxs-512-dreamshaper"]["controls"][1] == {
+        "kind": "sketch",
+        "repo": "IDKiro/sdxs-512-dreamshaper-sketch",
+        "parameters": 186_551_440,
+    }
+    assert all({"name", "unet_parameters", "controls", "licence", "present"} <= set(row) for row in rows.values())
+
+
+@pytest.fixture
+def hub(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """SDXS-512's names, with a tiny model of the same shape behind them."""
+    files = files_of(model)
+    base = {name: content for name, content in files.items() if not name.startswith("controlnet/")}
+    control = {name.split("/")[1]: content for name, content in files.items() if name.startswith("controlnet/")}
+    monkeypatch.setenv("SDXS_MODELS", str(tmp_path / "models"))
+    with FakeHub({"IDKiro/sdxs-512-dreamshaper": base, "IDKiro/sdxs-512-dreamshaper-sketch": control}) as running:
+        monkeypatch.setenv("HF_ENDPOINT", running.endpoint)
+        yield running
+
+
+def test_pull_fetches_ahead_and_then_nothing_is_asked(hub: FakeHub, photo: Path, tmp_path: Path) -> None:
+    code, stdout, stderr = run("models", "pull", "sdxs-512-dreamshaper")
+    assert code == 0, stderr
+    assert str(tmp_path / "models" / "IDKiro" / "sdxs-512-dreamshaper-sketch") in stdout
+    hub.asked.clear()
+    assert run("models", "pull", "sdxs-512-dreamshaper")[0] == 0
+    rows = {row["name"]: row["present"] for row in json.loads(run("models", "--json")[1])}
+    assert rows["sdxs-512-dreamshaper"]
+    assert not rows["sdxs-512-dreamshaper-anime"], "its LoRA is missing"
+    target = tmp_path / "painted.png"
+    options = ["--model", "sdxs-512-dreamshaper", "--backend", "eager", "--size", "128", "--prompt", "ink"]
+    code, _, stderr = run("image", photo, target, *options, "--control", "sketch")
+    assert code == 0, stderr
+    assert cv2.imread(str(target)).shape == (128, 128, 3)
+    assert not hub.asked
+
+
+def test_pull_shows_its_progress_on_a_terminal(hub: FakeHub) -> None:
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        command = [sys.executable, "-m", "realtime", "models", "pull", "sdxs-512-dreamshaper", "--dtype", "fp32"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs) as running:
+            os.close(theirs)
+            shown = b""
+            with contextlib.suppress(OSError):  # how a terminal whose last user has left ends
+                while chunk := terminal.read(4096):
+                    shown += chunk
+            assert running.wait(timeout=60) == 0
+    assert b"unet/diffusion_pytorch_model.safetensors: 100%" in shown
+
+
+def test_auto_is_the_embedded_model_without_a_gpu(hub: FakeHub) -> None:
+    choice = choose_model("auto", device="auto", dtype="auto")
+    if not torch.cuda.is_available():
+        assert (choice.name, "no CUDA GPU" in choice.why) == ("embedded", True)
+    assert choose_model("auto", device="cpu", dtype="auto").name == "embedded"
+    assert choose_model("embedded", device="auto", dtype="auto").why == ""
+
+
+def test_auto_is_sdxs_where_there_is_a_gpu_and_its_files_can_be_had(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    hub.gated.add("IDKiro/sdxs-512-dreamshaper-sketch")
+    choice = choose_model("auto", device="auto", dtype="auto")
+    assert choice.name == "embedded"
+    assert "agree to its terms" in choice.why
+    hub.gated.clear()
+    assert choose_model("auto", device="cuda", dtype="auto").name == "sdxs-512-dreamshaper"
+    hub.asked.clear()
+    assert choose_model("auto", device="auto", dtype="auto").name == "sdxs-512-dreamshaper"
+    assert not hub.asked
 
 
 def test_doctor_finds_this_machine_fit() -> None:
@@ -248,7 +393,7 @@ def read_until(running: subprocess.Popen[str], pattern: str) -> re.Match[str]:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_prints_its_address_gets_ready_and_ends_on_a_signal(model: Path, number: signal.Signals) -> None:
-    with process("--model", model, "--backend", "eager", "--source", "test:") as running:
+    with process("--model", model, "--backend", "eager", "--source", "test:", "--size", "96x64") as running:
         url = read_until(running, r"Studio +(http://127\.0\.0\.1:\d+/)")[1]
         read_until(running, "Ready +.* on cpu")
         with urllib.request.urlopen(url + "healthz", timeout=30) as answer:

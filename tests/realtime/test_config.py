@@ -7,6 +7,7 @@ import pytest
 
 from realtime.config import make
 from realtime.errors import BadInput
+from realtime.options import parse_settings, parse_size
 from realtime.terminal import urls
 
 
@@ -29,6 +30,8 @@ def test_off_loopback_a_fresh_token_is_made_unless_one_is_given() -> None:
         ({"port": 70000}, "--port 70000: input should be less than or equal to 65535."),
         ({"max_sessions": 0}, "--max-sessions 0"),
         ({"backend": "magic"}, "'auto', 'eager' or 'openvino'"),
+        ({"dtype": "fp8"}, "'auto', 'fp16', 'bf16' or 'fp32'"),
+        ({"control": "pose"}, "'none', 'canny', 'sketch' or 'depth'"),
         ({"token": ""}, "at least 1 character"),
         ({"token": "with space in it"}, "--token may hold letters"),
         ({"tls_cert": "cert.pem"}, "both --tls-cert and --tls-key"),
@@ -51,3 +54,21 @@ def test_the_addresses_printed_are_complete() -> None:
     everywhere = urls(make(host="0.0.0.0", token="a-long-token"), 80)
     assert everywhere[0] == "http://localhost:80/?token=a-long-token"
     assert all("0.0.0.0" not in address for address in everywhere)
+
+
+def test_sizes_are_written_width_first() -> None:
+    assert parse_size("512") == (512, 512)
+    assert parse_size("640x384") == parse_size("640×384") == (384, 640)
+    for wrong in ("", "x", "640x", "-5", "16", "9999", "512x512x3"):
+        with pytest.raises(BadInput, match="--size"):
+            parse_size(wrong)
+
+
+def test_settings_are_written_name_equals_value() -> None:
+    assert parse_settings(["prompt_b=neon = light", "blend=0.5", "canny-low=10"]) == {
+        "prompt_b": "neon = light",
+        "blend": "0.5",
+        "canny_low": "10",
+    }
+    assert parse_settings(["extra_controls=depth:0.5,canny:1"]) == {"extra_controls": {"depth": "0.5", "canny": "1"}}
+    assert parse_settings(["extra_controls="]) == {"extra_controls": {}}
