@@ -7,21 +7,20 @@ The layout is diffusers' own: ``model_index.json`` names each component's class,
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from pipelines import layout
 from pipelines.errors import CheckpointError
+from pipelines.files import ModelFiles
 from pipelines.prompt import load_tokenizer
+from pipelines.reading import read_json
 from pipelines.settings import Kind
-
-if TYPE_CHECKING:
-    from pipelines.files import ModelFiles
 
 #: How diffusers and transformers name their weights; published models have one or both of these forms.
 _SUFFIXES = (".safetensors", ".fp16.safetensors")
@@ -66,19 +65,6 @@ def load_checkpoint(files: ModelFiles, *, dtype: torch.dtype = torch.float32) ->
     )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file. Raises CheckpointError naming the file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing; a model directory needs it (the diffusers layout).") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} can't be read as JSON ({error}); fetch the file again.") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds no JSON object; fetch the file again.")
-    return content
-
-
 def _names(index: Mapping[str, Any], name: str) -> bool:
     entry = index.get(name)
     return isinstance(entry, list) and len(entry) == 2 and bool(entry[1])
@@ -98,45 +84,26 @@ def _class_of(index: Mapping[str, Any], name: str, directory: Path) -> str:
 
 
 def _load_component(folder: Path, class_name: str, dtype: torch.dtype) -> Any:
-    config = read_json(folder / "config.json")
-    module = _build(folder, class_name, config)
+    # The index has the last word on the class: some published configurations name another one, or none.
+    config = {**read_json(folder / "config.json"), "_class_name": class_name}
+    module = _build(folder, config)
     state = _read_state(_weights_file(folder, class_name), module, dtype)
     module.load_state_dict(state, strict=True, assign=True)
-    _materialise_buffers(module, lambda: _builders()[class_name](config))
+    _materialise_buffers(module, config)
     return module.eval().requires_grad_(False)
 
 
-def _build(folder: Path, class_name: str, config: dict[str, Any]) -> nn.Module:
+def _build(folder: Path, config: dict[str, Any]) -> nn.Module:
     """The module without its weights, on the meta device."""
-    build = _builders().get(class_name)
-    if build is None:
-        known = ", ".join(sorted(_builders()))
-        raise CheckpointError(f"{folder} is a {class_name!r}, which this tool can't run; it runs {known}.")
     try:
-        with torch.device("meta"):
-            return build(config)
+        module: nn.Module = layout.build(config)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}") from None
     except Exception as error:  # whatever a class makes of a wrong configuration, the file is to blame
         raise CheckpointError(
-            f"{folder / 'config.json'} describes no {class_name} that can be built: {error}"
+            f"{folder / 'config.json'} describes no {config['_class_name']} that can be built: {error}"
         ) from None
-
-
-def _builders() -> Mapping[str, Callable[[dict[str, Any]], nn.Module]]:
-    # Imported here: diffusers and transformers take seconds, and reading a JSON file must not wait for them.
-    from diffusers.models import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
-
-    return {
-        "UNet2DConditionModel": UNet2DConditionModel.from_config,
-        "ControlNetModel": ControlNetModel.from_config,
-        # diffusers writes this key into the file and then warns that it doesn't know it.
-        "AutoencoderTiny": lambda config: AutoencoderTiny.from_config(
-            {key: value for key, value in config.items() if key != "block_out_channels"}
-        ),
-        "AutoencoderKL": AutoencoderKL.from_config,
-        "CLIPTextModel": lambda config: CLIPTextModel(CLIPTextConfig(**config)),
-        "CLIPTextModelWithProjection": lambda config: CLIPTextModelWithProjection(CLIPTextConfig(**config)),
-    }
+    return module
 
 
 def _weights_file(folder: Path, class_name: str) -> Path:
@@ -196,19 +163,12 @@ def _old_name(name: str) -> str:
     return name
 
 
-def _materialise_buffers(module: nn.Module, build: Callable[[], nn.Module]) -> None:
-    """Buffers that are not saved (position ids) are still on the meta device: take them from a freshly built twin."""
+def _materialise_buffers(module: nn.Module, config: dict[str, Any]) -> None:
+    """Buffers that are not saved (position ids) are still on the meta device: take them from a freshly made twin."""
     if not any(buffer.is_meta for buffer in module.buffers()):
         return
-    twin = dict(build().named_buffers())
+    twin = dict(layout.make(config).named_buffers())
     for name, buffer in list(module.named_buffers()):
         if buffer.is_meta:
             owner, _, leaf = name.rpartition(".")
             module.get_submodule(owner).register_buffer(leaf, twin[name], persistent=False)
-
-
-def count_parameters(folder: Path) -> int:
-    """Parameters of what ``folder/config.json`` describes, counted on the meta device: no weights needed."""
-    config = read_json(folder / "config.json")
-    module = _build(folder, str(config.get("_class_name", "")), config)
-    return sum(parameter.numel() for parameter in module.parameters())

@@ -33,19 +33,25 @@ def build(config: Config) -> Any:
     """The module on the meta device: shapes and names, no memory. Raises CheckpointError for what can't be built."""
     import torch
 
+    with torch.device("meta"):
+        return make(config)
+
+
+def make(config: Config) -> Any:
+    """The module with fresh weights. Raises CheckpointError for a class that this tool doesn't run."""
     name = class_name(config)
     if name not in _CLASSES:
         raise CheckpointError(f"{name or 'That'!r} is no part of a model that this tool runs: {', '.join(_CLASSES)}.")
-    with torch.device("meta"):
-        if _CLASSES[name] == "transformers":
-            import transformers
+    if _CLASSES[name] == "transformers":
+        import transformers
 
-            return getattr(transformers, name)(transformers.CLIPTextConfig(**config))
-        from diffusers import models
+        given = {key: value for key, value in config.items() if key != "_class_name"}
+        return getattr(transformers, name)(transformers.CLIPTextConfig(**given))
+    from diffusers import models
 
-        # diffusers writes this key of AutoencoderTiny into the file and then warns that it doesn't know it.
-        unknown = {"block_out_channels"} if name == "AutoencoderTiny" else set()
-        return getattr(models, name).from_config({key: value for key, value in config.items() if key not in unknown})
+    # diffusers writes this key of AutoencoderTiny into the file and then warns that it doesn't know it.
+    unknown = {"block_out_channels"} if name == "AutoencoderTiny" else set()
+    return getattr(models, name).from_config({key: value for key, value in config.items() if key not in unknown})
 
 
 def parameters(config: Config) -> int:

@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pipelines.checkpoint import read_json
 from pipelines.errors import CheckpointError, MisfitError
+from pipelines.reading import read_json
 
 #: How the two factors are called: PEFT, diffusers' older files.
 _PAIRS = ((".lora_A.weight", ".lora_B.weight"), (".lora.down.weight", ".lora.up.weight"))
