@@ -18,6 +18,7 @@ from pipelines.files import ModelFiles
 from pipelines.graph import PaintGraph, PaintInputs
 from pipelines.locate import locate
 from pipelines.lora import Adapter, LoraSwitch, load_lora
+from pipelines.memory import check as check_memory
 from pipelines.noise import NoiseBank
 from pipelines.presets import Preset
 from pipelines.prompt import PromptEncoder
@@ -87,7 +88,8 @@ class SDXSPipeline:
         CheckpointError, MisfitError, DownloadError, MemoryShortage or BackendError.
         """
         where = pick_device(device)
-        files = locate(name_or_dir, controlnets=controlnets, loras=loras, vae=vae)
+        half = where.type == "cuda" if dtype is None else dtype.itemsize == 2
+        files = locate(name_or_dir, controlnets=controlnets, loras=loras, vae=vae, half=half)
         return cls.from_files(files, backend=backend, device=where, dtype=dtype, size=size)
 
     @classmethod
@@ -103,6 +105,7 @@ class SDXSPipeline:
         """The same for files that are here (``pipelines.locate``)."""
         precision = dtype or pick_dtype(files.preset, device)
         check_size(size or files.preset.size)
+        check_memory(files, dtype=precision, device=device, size=size or files.preset.size)
         checkpoint = load_checkpoint(files, dtype=precision)
         loras = {name: load_lora(path, checkpoint.unet) for name, path in files.loras.items()}
         return cls(checkpoint, files.preset, backend=backend, device=device, size=size, loras=loras)
