@@ -16,7 +16,7 @@ help:
 install: $(VENV)/.installed
 
 run: $(VENV)/.installed
-	$(VENV)/bin/sdxs-live serve --open $(ARGS)
+	$(VENV)/bin/sdxs-live serve --model embedded --open $(ARGS)
 
 test: $(VENV)/.browser
 	$(PY) -m pytest $(ARGS)

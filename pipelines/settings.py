@@ -36,9 +36,9 @@ class Settings:
     travels to that of another seed. ``walk``: keeps travelling, through ``seeds`` or to and fro between the two
     ``prompts``, ``walk_seconds`` (0.5..600) for each leg.
 
-    ``control``: what the picture is held to; ``none`` paints from text alone. ``conditioning_scale``: 0..2, how strongly.
-    ``extra_controls``: further kinds, each with a scale of its own. ``init_strength``: 0..1, how much of the camera's
-    colour enters the starting noise. ``lora``: a style adapter by name, empty for none; ``lora_scale``: 0..2.
+    ``control``: what the picture is held to; ``none`` paints from text alone. ``conditioning_scale``: 0..2, how
+    strongly. ``extra_controls``: further kinds, each with a scale of its own. ``init_strength``: 0..1, how much of the
+    camera's colour enters the starting noise. ``lora``: a style adapter by name, empty for none; ``lora_scale``: 0..2.
 
     ``canny_low`` and ``canny_high``: 0..1000, cv2.Canny's hysteresis thresholds, low ≤ high. ``sketch_detector``: what
     draws the lines; ``drawn`` takes the picture itself for a drawing. ``depth_estimator``: the network behind a depth
