@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -70,4 +71,5 @@ def clean(drawing: NDArray[np.uint8]) -> NDArray[np.uint8]:
     A stroke of any colour is ink: the darkest channel counts. Levels up to 64 become black and from 192 on white, which
     is further than the ripples reach that JPEG or a video codec leaves around strokes.
     """
-    return np.asarray(_CLEAN[drawing.min(axis=2)])
+    red, green, blue = cv2.split(drawing)
+    return np.asarray(cv2.LUT(cv2.min(cv2.min(red, green), blue), _CLEAN), np.uint8)
