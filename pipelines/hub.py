@@ -78,7 +78,7 @@ class Hub:
     def tensor_shapes(self, part: Part, path: str) -> dict[str, list[int]]:
         """The shapes in a safetensors file, read from its first bytes. Raises DownloadError."""
         with self._in_words(part):
-            header = _api(self._endpoint).parse_safetensors_file_metadata(part.repo, path, timeout=_PATIENCE)
+            header = _api(self._endpoint).parse_safetensors_file_metadata(part.repo, path)
             return {name: list(tensor.shape) for name, tensor in header.tensors.items()}
 
     def _list(self, repo: str) -> dict[str, Offer]:
@@ -91,16 +91,28 @@ class Hub:
         return offers
 
     def _fetch(self, part: Part, path: str) -> None:
+        """One file; of two programs that want it, the second waits for the first and then has it."""
+        from huggingface_hub.utils import WeakFileLock
+
+        target = part.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = target.with_name(f".{target.name}.lock")
+        with WeakFileLock(lock):
+            if not target.is_file():
+                self._continue(part, path, target)
+        lock.unlink(missing_ok=True)
+
+    def _continue(self, part: Part, path: str, target: Path) -> None:
         from huggingface_hub import hf_hub_url
         from huggingface_hub.file_download import http_get
         from huggingface_hub.utils import build_hf_headers
 
-        offer, target = self.offers(part)[path], part.folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        broken_off = target.with_name(f".{target.name}.{offer.mark}.part")
-        if broken_off.exists() and broken_off.stat().st_size > offer.size:
-            broken_off.unlink()
-        with broken_off.open("ab") as file:
+        offer = self.offers(part)[path]
+        begun = target.with_name(f".{target.name}.{offer.mark}.part")
+        for other in target.parent.glob(f".{target.name}.*.part"):
+            if other != begun or other.stat().st_size > offer.size:
+                other.unlink()
+        with begun.open("ab") as file:
             http_get(
                 hf_hub_url(part.repo, path, endpoint=self._endpoint),
                 file,
@@ -109,10 +121,10 @@ class Hub:
                 expected_size=offer.size,
                 displayed_filename=f"{part.repo.partition('/')[2]}/{path}",
             )
-        if offer.sha256 and _sha256(broken_off) != offer.sha256:
-            broken_off.unlink()
+        if offer.sha256 and _sha256(begun) != offer.sha256:
+            begun.unlink()
             raise DownloadError(f"{path} of {part.repo} arrived with errors; fetch it again.")
-        broken_off.replace(target)
+        begun.replace(target)
 
     def _check_room(self, todo: Sequence[tuple[Part, str]]) -> None:
         needed = sum(self.offers(part)[path].size for part, path in todo)

@@ -104,8 +104,7 @@ def _plan(name: str | Path, controlnets: Sequence[str], loras: Sequence[str], va
 
 def _base(name: str | Path) -> tuple[Preset | None, Base]:
     text = str(name)
-    directory = Path(text).expanduser()
-    if (preset := find_preset(text)) and preset.repo and not directory.is_dir():
+    if (preset := find_preset(text)) and preset.repo:
         return preset, Base(folder=repository_folder(preset.repo), repo=preset.repo)
     try:
         return None, Base(folder=find_model(name))

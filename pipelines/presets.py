@@ -146,9 +146,10 @@ PRESETS: tuple[Preset, ...] = (*PUBLISHED, SDXS_1024)
 
 
 def find_preset(name_or_repo: str) -> Preset | None:
-    """The preset of that name, or the one whose base model that repository is."""
+    """The preset of that name, or the one whose base model that repository is, unless it is a directory here too."""
     named = [preset for preset in PRESETS if preset.name == name_or_repo]
-    return next(iter([*named, *(preset for preset in PUBLISHED if preset.repo == name_or_repo)]), None)
+    based = [preset for preset in PUBLISHED if preset.repo == name_or_repo and not Path(name_or_repo).is_dir()]
+    return next(iter([*named, *based]), None)
 
 
 def known_polarity(repo: str) -> Polarity:

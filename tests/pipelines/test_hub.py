@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,35 @@ def test_a_broken_off_file_goes_on_where_it_stopped(hub: FakeHub, folder: Path) 
     assert not list(folder.rglob("*.part"))
 
 
+def test_what_was_begun_of_an_older_version_is_not_gone_on_with(hub: FakeHub, folder: Path) -> None:
+    (folder / SKETCH).mkdir(parents=True)
+    name = "diffusion_pytorch_model.safetensors"
+    older = folder / SKETCH / f".{name}.0123456789abcdef.part"
+    older.write_bytes(b"of an older version")
+    find("sdxs-512-dreamshaper", hub)
+    assert (folder / SKETCH / name).read_bytes() == hub.repos[SKETCH][name]
+    assert not older.exists()
+
+
+def test_two_programs_that_want_the_same_fetch_it_once(hub: FakeHub, folder: Path) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: find("sdxs-512-dreamshaper", hub), range(3)))
+    assert found[0] == found[1] == found[2]
+    fetched = hub.fetched()
+    assert len(fetched) == len(set(fetched))
+    assert not list(folder.rglob("*.lock"))
+
+
+def test_a_directory_of_the_same_name_is_taken_as_it_is(
+    hub: FakeHub, saved: tuple[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(saved[1], BASE)
+    assert find(BASE, hub).directory == Path(BASE)
+    assert not hub.asked
+    assert find("sdxs-512-dreamshaper", hub).directory != Path(BASE)
+
+
 def test_what_arrived_with_errors_is_not_kept(hub: FakeHub, folder: Path) -> None:
     net = Network(folder=folder / SKETCH, repo=SKETCH)
     session = Hub(hub.endpoint)
@@ -152,7 +182,7 @@ def test_what_arrived_with_errors_is_not_kept(hub: FakeHub, folder: Path) -> Non
     hub.repos[SKETCH] = {**hub.repos[SKETCH], name: bytes(len(hub.repos[SKETCH][name]))}
     with pytest.raises(DownloadError, match="arrived with errors"):
         session.fetch([(net, [name])])
-    assert not [path for path in folder.rglob("*") if path.is_file()]
+    assert not [path for path in folder.rglob("*") if path.suffix in {".safetensors", ".part"}]
 
 
 # What doesn't fit is refused before its weights are fetched.
