@@ -9,6 +9,9 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Protocol
 
+from pipelines.errors import PipelineError
+from pipelines.settings import Settings
+from realtime.errors import RealtimeError
 from realtime.mailbox import Mailbox
 from realtime.prepare import Prepared, Preparer
 from realtime.scheduler import MAX_FAILURES
@@ -35,6 +38,9 @@ class Host(Protocol):
     def lost(self) -> None:
         """A picture could not be prepared."""
 
+    def fall_back(self, proven: Settings, failed: Snapshot, why: str) -> None:
+        """Nothing can be prepared with the settings of ``failed``; with ``proven`` it could."""
+
     def end_soon(self, reason: str) -> None: ...
 
 
@@ -50,6 +56,7 @@ class Intake:
         self._inbox: Mailbox[Frame] = Mailbox()
         self._preparing = threading.Lock()
         self._bad_pictures = 0
+        self._proven: Settings | None = None  # the last that a picture could be prepared with
         self._shown_change = 0
         self._next_seq: int | None = None
 
@@ -112,9 +119,9 @@ class Intake:
             settings = self._walker(snapshot.settings, frame.captured_ns)
             prepared = self._preparer(frame, settings, snapshot.change_id)
         except Exception as error:
-            self._count_bad_picture(error)
+            self._fail(error, snapshot)
         else:
-            self._bad_pictures = 0
+            self._bad_pictures, self._proven = 0, snapshot.settings
             self._tally.dropped(self._host.offer(self._admit(prepared, snapshot)))
 
     def _admit(self, prepared: Prepared, snapshot: Snapshot) -> Prepared:
@@ -125,14 +132,18 @@ class Intake:
         self._shown_change = prepared.change_id
         return prepared
 
-    def _count_bad_picture(self, error: Exception) -> None:
+    def _fail(self, error: Exception, snapshot: Snapshot) -> None:
+        self._tally.dropped()
         if self._inbox.closed:  # it was woken by the end
-            self._tally.dropped()
             return
         log.error("A picture of session %s can't be prepared.", self._host.name, exc_info=error)
-        self._tally.dropped()
         self._tally.failure()
         self._bad_pictures += 1
-        if self._bad_pictures >= MAX_FAILURES:
+        # Our own exceptions say what is missing, and another picture won't bring it.
+        hopeless = self._bad_pictures >= MAX_FAILURES or isinstance(error, PipelineError | RealtimeError)
+        if hopeless and self._proven and self._proven is not snapshot.settings:
+            self._bad_pictures = 0
+            self._host.fall_back(self._proven, snapshot, str(error))
+        elif self._bad_pictures >= MAX_FAILURES:
             self._host.end_soon(f"{MAX_FAILURES} pictures in a row could not be prepared; the last one: {error}")
         self._host.lost()

@@ -193,6 +193,9 @@ class Session:
         if self._easel:
             self._on_loop(self._easel.lost)
 
+    def fall_back(self, proven: Settings, failed: Snapshot, why: str) -> None:
+        self._on_loop(self._restore, proven, failed, why)
+
     # What the scheduler calls, on the inference thread.
 
     def taken(self, prepared: Prepared) -> None:
@@ -238,6 +241,12 @@ class Session:
     def show(self, frame: Frame) -> None:
         """Give a painted picture to all viewers."""
         self._subscribers.tell(frame)
+
+    def _restore(self, proven: Settings, failed: Snapshot, why: str) -> None:
+        """A change that can't be painted costs nobody the stream: what was before goes on, and listeners hear why."""
+        if not self.ended and self._snapshot.settings is failed.settings:
+            self._step(self._easel, settings=proven)
+            self._listeners.tell({"type": "error", "detail": f"{why.rstrip('.')}. The settings from before go on."})
 
     def _tell_easel_of_viewers(self) -> None:
         if self._easel and not self.ended:

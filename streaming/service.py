@@ -40,8 +40,9 @@ class LiveSession(Protocol):
     def listen(self, tell: Callable[[Json], None]) -> Unsubscribe:
         """``tell(event)`` is called on the event loop for each event.
 
-        Events: ``{"type": "visible", "id", "seq"}``, ``{"type": "stats", ...the status row}`` twice a second, and
-        ``{"type": "ended", "reason"}``.
+        Events: ``{"type": "visible", "id", "seq"}``, ``{"type": "stats", ...the status row}`` twice a second,
+        ``{"type": "error", "detail"}`` when a change that was taken turns out to be impossible (the weights of a map's
+        network can't be had), and the settings from before go on, and ``{"type": "ended", "reason"}``.
         """
 
     def settings(self) -> Json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,12 +12,24 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipelines.errors import DownloadError
 from pipelines.settings import Settings
 from realtime.control import apply_patch
+from realtime.hub import Hub
+from realtime.model import wrap
 from streaming.errors import BadRequest
 from streaming.frame import Frame
 from tests.realtime.conftest import MakeHub
-from tests.realtime.fakes import SIZE, Camera, NumberPainter, Viewer, numbered, until
+from tests.realtime.fakes import (
+    SIZE,
+    Camera,
+    FlatConditioner,
+    NumberPainter,
+    Viewer,
+    flat_conditioners,
+    numbered,
+    until,
+)
 
 
 class Seen(NumberPainter):
@@ -136,6 +149,55 @@ async def test_the_age_of_a_map_is_told_only_where_it_may_be_old(make_hub: MakeH
     row = session.status()
     assert (row["mode"], row["condition_age_ms"]) == ("camera", None)
     assert b"sdxs_live_condition_age_seconds_count 0.0" in hub.metrics()[0]
+
+
+class Offline(FlatConditioner):
+    """Its weights can't be had."""
+
+    def __call__(self, image: NDArray[np.uint8], settings: Settings) -> Any:
+        raise DownloadError("The weights of the sketch network are not here.")
+
+
+async def hub_without_sketch_weights() -> Hub:
+    conditioners = {**flat_conditioners(), "sketch": Offline("sketch")}
+    hub = Hub(lambda: wrap(NumberPainter(**ALL), conditioners))
+    hub.start()
+    await hub.wait_ready()
+    return hub
+
+
+@pytest.mark.parametrize("mode", ["camera", "imagine"])
+async def test_a_change_that_turns_out_impossible_costs_nobody_the_stream(mode: str) -> None:
+    hub = await hub_without_sketch_weights()
+    session = hub.open("one", mode=mode, settings={"control": "canny"})
+    viewer = Viewer(session)
+    session.change({"seed": 5})
+    with contextlib.ExitStack() as stack:
+        if mode == "camera":
+            stack.enter_context(Camera(session, fps=60))
+        await viewer.until(lambda v: v.of_type("visible"))
+        assert session.change({"control": "sketch", "seed": 6})["id"] == 2
+        await viewer.until(lambda v: v.of_type("error"))
+        assert viewer.of_type("error") == [
+            {
+                "type": "error",
+                "detail": "The weights of the sketch network are not here. The settings from before go on.",
+            }
+        ]
+        assert (session.settings()["control"], session.settings()["seed"]) == ("canny", 5)
+        assert session.change({"seed": 7})["id"] == 4
+        await viewer.until(lambda v: int(v.frames[-1].image[0, 0, 1]) == 7)
+    assert not viewer.of_type("ended")
+    assert 6 not in {int(frame.image[0, 0, 1]) for frame in viewer.frames}
+    assert await hub.aclose()
+
+
+async def test_a_session_that_never_had_other_settings_ends_with_the_reason() -> None:
+    hub = await hub_without_sketch_weights()
+    viewer = Viewer(hub.open("one", mode="draw"))
+    await viewer.until(lambda v: v.of_type("ended"))
+    assert "The weights of the sketch network are not here." in viewer.of_type("ended")[0]["reason"]
+    assert await hub.aclose()
 
 
 @pytest.mark.parametrize(
