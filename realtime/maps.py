@@ -101,10 +101,7 @@ class MapKeeper:
 
         A shared pool has few threads, and one that waits there for one session's network keeps all others waiting.
         """
-        if not self._waiting_room:
-            return None
-        slow = [kind for kind in settings.kinds if self._conditioner(kind).is_slow(settings)]
-        return self._waiting_room if any(self._must_wait(kind, settings) for kind in slow) else None
+        return self._waiting_room if any(self._must_wait(kind, settings) for kind in settings.kinds) else None
 
     def close(self) -> None:
         """Let go of what this stream needed; who waits in it gets Failure. May be called twice."""
@@ -140,6 +137,9 @@ class MapKeeper:
             self._slow.leave(self._lanes.pop(kind)[1])
 
     def _must_wait(self, kind: Kind, settings: Settings) -> bool:
+        conditioner = self._conditioners.get(kind)
+        if conditioner is None or not conditioner.is_slow(settings):
+            return False
         known = self._lanes.get(kind)
         return known is None or known[0][0] != _network(kind, settings) or known[1].latest is None
 

@@ -174,8 +174,10 @@ def test_without_control_there_are_no_planes_but_a_size(desk: MapDesk) -> None:
 
 def test_a_kind_that_the_model_lacks_is_named() -> None:
     desk = MapDesk({"canny": Quick("canny")}, device=CPU)
+    keeper = desk.keeper()
+    assert keeper.waiting_room(depth()) is None
     with pytest.raises(BadInput, match="no control 'depth'; it has canny"):
-        show(desk.keeper(), 0, depth())
+        show(keeper, 0, depth())
     desk.close()
 
 
