@@ -25,6 +25,6 @@ picture = cv2.cvtColor(cv2.resize(picture, (width, height), interpolation=cv2.IN
 # Samples of one batch may differ in everything: prompt, seed, conditioning scale.
 settings = [Settings(prompt=style.prompt, seed=i) for i, style in enumerate(pipe.preset.styles)]
 edges = torch.from_numpy(CannyConditioner()(picture, settings[0]).map)
-painted = pipe.paint_uint8(edges.expand(len(settings), -1, -1), settings).cpu().numpy()
+painted = pipe.paint_uint8(edges.expand(len(settings), 1, -1, -1), settings).cpu().numpy()
 
 cv2.imwrite(options.output, cv2.cvtColor(np.concatenate([picture, *painted], axis=1), cv2.COLOR_RGB2BGR))
