@@ -82,7 +82,7 @@ class MapKeeper:
         if self._closed:
             raise Failure("No more maps are drawn for this stream: it has ended.")
         slow = [kind for kind in settings.kinds if self._conditioner(kind).is_slow(settings)]
-        self._leave([kind for kind in self._lanes if kind not in slow])
+        self._leave([kind for kind in list(self._lanes) if kind not in slow])
         lanes = {kind: self._lane(kind, settings, image) for kind in slow}
         picture = Picture(image=image, settings=settings, captured_ns=captured_ns)
         for lane in lanes.values():  # before the quick ones, which are drawn while the worker begins
@@ -126,7 +126,7 @@ class MapKeeper:
         known = self._lanes.get(kind)
         if known and known[0] == subject:
             return known[1]
-        self._leave([kind] if known else [])
+        self._leave([kind])
         lane = self._slow.open(self._conditioner(kind).drawer())
         self._lanes[kind] = subject, lane
         return lane
@@ -134,7 +134,9 @@ class MapKeeper:
     def _leave(self, kinds: Iterable[Kind]) -> None:
         """A map from before a pause is worth nothing after it."""
         for kind in kinds:
-            self._slow.leave(self._lanes.pop(kind)[1])
+            known = self._lanes.pop(kind, None)  # ``close`` may come from another thread
+            if known:
+                self._slow.leave(known[1])
 
     def _must_wait(self, kind: Kind, settings: Settings) -> bool:
         conditioner = self._conditioners.get(kind)
