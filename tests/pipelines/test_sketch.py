@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         folder = tmp_path_factory.mktemp("models")
         patch.setenv("SDXS_MODELS", str(folder))
         yield folder
+    shutil.rmtree(folder)  # pytest would keep these large files of the last three runs
 
 
 @pytest.fixture(scope="module")
