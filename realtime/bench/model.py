@@ -130,7 +130,7 @@ def painter(pipe: SDXSPipeline, settings: Settings) -> Painter:
     canny = CannyConditioner()
 
     def paint(image: Picture) -> Picture:
-        maps = torch.from_numpy(canny(image, settings).map)[None].to(pipe.device)
+        maps = torch.from_numpy(canny(image, settings).map)[None, None].to(pipe.device)
         picture: Picture = pipe.paint_uint8(maps, [settings])[0].cpu().numpy()
         return picture
 
