@@ -106,7 +106,7 @@ async def test_an_endless_walk_changes_the_picture_all_the_time() -> None:
         await post(server, mode="imagine", name="me", settings={"walk": "seeds", "walk_seconds": 0.5, "seed": 50})
         async with await webrtc.Viewer.start(server, "me") as viewer:
             await webrtc.eventually(
-                lambda: viewer.seen and middle(viewer.seen[-1])[1] > 80, "it has walked on by thirty seeds", PATIENCE
+                lambda: viewer.seen and middle(viewer.seen[-1])[1] > 64, "it has walked on by many seeds", PATIENCE
             )
             seeds = [middle(seen)[1] for seen in viewer.seen]
         assert seeds[0] < seeds[len(seeds) // 2] < seeds[-1]
