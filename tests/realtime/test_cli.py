@@ -17,9 +17,11 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -339,6 +341,22 @@ def test_doctor_finds_this_machine_fit() -> None:
     missing = [finding for finding in findings if finding["verdict"] == "missing"]
     assert (code, missing) == (0, [])
     assert {"Python", "Packages", "Memory", "H264 encoder", "VP8 encoder", "Network"} <= {f["check"] for f in findings}
+
+
+def test_doctor_tells_which_weights_are_here_and_whether_the_memory_suffices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SDXS_MODELS", str(tmp_path))
+    found = {finding.check: finding for finding in doctor._weights()}
+    assert found["Weights of embedded"].verdict == "ok"
+    assert found["Weights of sd-turbo"].verdict == "note"
+    assert "sdxs-live models pull sd-turbo" in found["Weights of sd-turbo"].mend
+    assert str(tmp_path) in found["Weights of sd-turbo"].mend
+    assert "never released" in found["Weights of sdxs-1024"].detail
+    assert next(iter(doctor._memory())).verdict == "ok"
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2**29))
+    short = next(iter(doctor._memory()))
+    assert (short.verdict, "0.5 GiB free" in short.detail) == ("missing", True)
 
 
 def test_doctor_names_the_mend_of_each_failure(monkeypatch: pytest.MonkeyPatch) -> None:
