@@ -408,6 +408,7 @@ def read_until(running: subprocess.Popen[str], pattern: str) -> re.Match[str]:
     raise AssertionError(f"No line like {pattern!r}; stderr: {running.stderr.read() if running.stderr else ''}")
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_prints_its_address_gets_ready_and_ends_on_a_signal(model: Path, number: signal.Signals) -> None:
@@ -417,11 +418,12 @@ def test_serve_prints_its_address_gets_ready_and_ends_on_a_signal(model: Path, n
         with urllib.request.urlopen(url + "healthz", timeout=30) as answer:
             assert answer.status == 200
         running.send_signal(number)
-        stdout, stderr = running.communicate(timeout=30)
+        stdout, stderr = running.communicate(timeout=90)
         assert running.returncode == 0
         assert "Traceback" not in stdout + stderr
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_serve_serves_the_page_and_can_be_stopped_while_the_model_is_being_loaded() -> None:
     with process("--host", "0.0.0.0") as running:
@@ -430,6 +432,6 @@ def test_serve_serves_the_page_and_can_be_stopped_while_the_model_is_being_loade
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as answer:
             assert b"<html" in answer.read()
         running.send_signal(signal.SIGINT)
-        _, stderr = running.communicate(timeout=30)
+        _, stderr = running.communicate(timeout=90)
         assert running.returncode == 0
         assert "Traceback" not in stderr
