@@ -23,7 +23,8 @@ export function numberField({ id, label, min, max, step, value, wrong }) {
 }
 
 export function textField({ id, label }) {
-  return fieldOf("field", id, label, make("textarea", { id, rows: 2, maxLength: 500, spellcheck: false, enterKeyHint: "send" }));
+  const words = make("textarea", { id, rows: 2, maxLength: 500, spellcheck: false, enterKeyHint: "send" });
+  return fieldOf("field", id, label, words);
 }
 
 function fieldOf(className, id, label, ...parts) {

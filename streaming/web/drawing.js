@@ -103,7 +103,7 @@ export class DrawingDesk extends EventTarget {
   undoKey(event) {
     const key = event.key.toLowerCase();
     if (!(event.ctrlKey || event.metaKey) || event.altKey || !"zy".includes(key)) return;
-    if (isTyping(event.target) || !this.canvas.checkVisibility()) return;
+    if (isTyping(event.target) || this.canvas.clientWidth === 0) return;
     event.preventDefault();
     if (key === "y" || event.shiftKey) this.sketch.redo();
     else this.sketch.undo();

@@ -72,13 +72,14 @@ const ESTIMATORS = { midas: "MiDaS", zoe: "ZoeDepth", leres: "LeReS" };
 
 const LEG = { min: 0.5, max: 600, step: "any", value: 8, wrong: "From 0.5 to 600." };
 const EDGE = { type: SLIDER, max: 1000, step: 1, along: ["canny_low", "canny_high"] };
-const LOW = { label: "Weakest edge that continues a line", value: 100, pushes: { name: "canny_high", bound: Math.max } };
-const HIGH = { label: "Weakest edge that begins a line", value: 200, pushes: { name: "canny_low", bound: Math.min } };
+const LOW = { label: "Weakest edge that continues a line", value: 100 };
+const HIGH = { label: "Weakest edge that begins a line", value: 200 };
+const PUSHES = { high: { name: "canny_high", bound: Math.max }, low: { name: "canny_low", bound: Math.min } };
 
 /**
- * `name` of the setting, `id` of the element. `wrapped`: the style template goes around it. `own`: each mode has its own
- * value. `along`: what is sent with it, since the server checks them together. `pushes`: a field that can't be passed.
- * With a `label`: the element is made from the entry.
+ * `name` of the setting, `id` of the element. `wrapped`: the style template goes around it. `own`: each mode has its
+ * own value. `along`: what is sent with it, since the server checks them together. `pushes`: a field that can't be
+ * passed. With a `label`: the element is made from the entry.
  */
 export const FIELDS = [
   { name: "prompt", id: "prompt", type: TEXT, wrapped: true },
@@ -95,8 +96,8 @@ export const FIELDS = [
   { name: "init_strength", id: "init-strength", type: SLIDER, label: "Keep the camera's colours", zero: "off" },
   { name: "lora", id: "lora", type: CHOICE, label: "LoRA" },
   { name: "lora_scale", id: "lora-scale", type: SLIDER, label: "Its strength", max: 2, value: 1, when: "lora" },
-  { name: "canny_low", id: "canny-low", ...EDGE, ...LOW },
-  { name: "canny_high", id: "canny-high", ...EDGE, ...HIGH },
+  { name: "canny_low", id: "canny-low", ...EDGE, ...LOW, pushes: PUSHES.high },
+  { name: "canny_high", id: "canny-high", ...EDGE, ...HIGH, pushes: PUSHES.low },
   { name: "sketch_detector", id: "sketch-detector", type: CHOICE, label: "What finds the lines", choices: DETECTORS },
   { name: "depth_estimator", id: "depth-estimator", type: CHOICE, label: "What tells the depth", choices: ESTIMATORS },
   { name: "depth_every", id: "depth-every", type: SLIDER, label: "At every n-th picture", min: 1, max: 60, step: 1 },

@@ -12,7 +12,8 @@ export class SettingsForm extends EventTarget {
     /** See GET /api/about; empty until the server has told. */
     this.about = {};
     makeFields(root);
-    this.fields = new Map(FIELDS.map((field) => [field.name, { ...field, element: root.querySelector(`#${field.id}`) }]));
+    const withElement = (field) => ({ ...field, element: root.querySelector(`#${field.id}`) });
+    this.fields = new Map(FIELDS.map((field) => [field.name, withElement(field)]));
     this.prompt = this.fields.get("prompt").element;
     this.template = new Template(root.querySelector("#template"));
     this.pending = {};
@@ -45,8 +46,9 @@ export class SettingsForm extends EventTarget {
   show(settings) {
     for (const field of this.fields.values()) {
       const value = settings[field.name];
-      if (value === undefined || !this.isHere(field.element) || field.element.contains(document.activeElement)) continue;
-      if (!same(this.valueOf(field), value)) this.write(field, value);
+      if (value === undefined || !this.isHere(field.element)) continue;
+      const isBusy = field.element.contains(document.activeElement);
+      if (!isBusy && !same(this.valueOf(field), value)) this.write(field, value);
     }
     this.arrange();
   }
@@ -66,9 +68,10 @@ export class SettingsForm extends EventTarget {
   enter(mode) {
     this.flush();
     const own = [...this.fields.values()].filter((field) => field.own);
-    for (const field of own) this.kept[this.mode][field.name] = this.valueOf(field);
+    // Until the server has told, a field shows nothing worth keeping.
+    if (this.about.defaults) for (const field of own) this.kept[this.mode][field.name] = this.valueOf(field);
     this.mode = mode;
-    const values = { ...STARTS[mode], ...this.kept[mode] };
+    const values = { ...STARTS[mode], ...this.defaults(), ...this.kept[mode] };
     for (const field of own) if (field.name in values) this.write(field, values[field.name]);
     this.arrange();
   }

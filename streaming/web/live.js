@@ -1,4 +1,4 @@
-// One studio session from start to stop: camera or none, the link to the server, the painting, coming back after a break.
+// One studio session from start to stop: camera or none, link, player, and coming back after a break.
 
 import { BASE, readStored, sessionUrl, store } from "./api.js";
 import { CameraError, checkBrowser, closeCamera, openCamera } from "./camera.js";
@@ -133,7 +133,9 @@ export class Live extends EventTarget {
         if (error.status === 409 && !this.fixedName && this.state === "starting" && name !== null) {
           name = null; // another tab has it
         } else {
-          if (error.status === 409 && !isCamera && this.state === "reconnecting") await this.api.remove(sessionUrl(name));
+          // The one from before, which never heard that it was left.
+          const isOurs = error.status === 409 && !isCamera && this.state === "reconnecting";
+          if (isOurs) await this.api.remove(sessionUrl(name));
           await this.wait(error, signal);
         }
       }

@@ -13,7 +13,7 @@ import { ViewerLink } from "./share.js";
 import { showStats } from "./stats.js";
 import { StatusLine } from "./status.js";
 import { StylePicker } from "./styles.js";
-import { inWords, WORDS } from "./words.js";
+import { inWords, NO_DRAWINGS, WORDS } from "./words.js";
 
 const ABOUT_RETRY_MS = 1_500;
 const CAMERA_KEY = "sdxs.camera";
@@ -264,7 +264,10 @@ async function introduce() {
 function showReady() {
   try {
     checkBrowser({ camera: form.mode === "camera" });
-    if (form.about.model) status.show("Ready", WORDS[form.mode].ready, "idle");
+    if (!form.about.model) return;
+    const canDraw = form.mode !== "draw" || form.about.controls.includes("sketch");
+    if (canDraw) status.show("Ready", WORDS[form.mode].ready, "idle");
+    else status.show(NO_DRAWINGS.title, NO_DRAWINGS.message, "error");
   } catch (error) {
     status.show(error.title, error.message, "error");
   }

@@ -25,6 +25,12 @@ export const WORDS = {
   },
 };
 
+/** What a model without a sketch control says in draw mode. */
+export const NO_DRAWINGS = {
+  title: "This model can't paint from drawings",
+  message: "It has no sketch control; start the server with a model that has one, or choose another mode.",
+};
+
 const TITLES = {
   0: "The server doesn't answer",
   401: "The server wants its token",

@@ -233,7 +233,7 @@ async def test_one_drawing_is_on_its_way_at_a_time_and_the_last_arrives(browser:
         await stroke(page, (20, 20), (100, 20))
         await eventually(lambda: studio.desk.here == 1, "the first is on its way")
         for height in range(40, 240, 40):
-            await stroke(page, (20, height), (230, height), steps=20)
+            await stroke(page, (20, height), (230, height), steps=6)
         assert (studio.desk.here, len(session.drawings)) == (1, 1)
         studio.desk.open.set()
         await arrives(studio, await shown(page))

@@ -141,6 +141,15 @@ async def test_no_free_place_says_when_to_try_again(browser: Browser) -> None:
         assert await can_start(page)
 
 
+async def test_a_model_that_takes_no_drawings_says_so_at_once(browser: Browser) -> None:
+    async with open_studio(browser) as studio:
+        page = await studio.ready()
+        await page.click("#mode-draw")
+        await says(page, "This model can't paint from drawings")
+        await page.click("#mode-imagine")
+        await says(page, "Ready")
+
+
 async def test_warming_up_is_waited_for(browser: Browser) -> None:
     async with open_studio(browser, **ALL) as studio:
         page = await studio.ready("/?mode=imagine")

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Browser, Page
 
 from streaming.service import Json
-from tests.browser.studio import STYLES, open_studio, painted
+from tests.browser.studio import DEFAULTS, STYLES, open_studio, painted
 from tests.browser.test_page_modes import ALL
 from tests.browser.test_page_studio import arrives, slide
 from tests.webrtc import eventually
@@ -33,6 +33,18 @@ async def test_each_mode_starts_as_it_should(browser: Browser) -> None:
         await painted(page)
         await arrives(studio, conditioning_scale=0.5, control="sketch", sketch_detector="drawn")
         assert studio.hub.only().patches == [{"conditioning_scale": 0.5}]
+
+
+async def test_the_models_own_strength_is_the_cameras(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DEFAULTS, "conditioning_scale", 0.6)
+    async with open_studio(browser, **ALL) as studio:
+        page = await studio.ready("/?mode=draw")
+        assert await page.input_value("#strength") == "0.8"
+        await page.click("#mode-camera")
+        assert await page.input_value("#strength") == "0.6"
+        await page.click("#start")
+        await painted(page)
+        assert studio.hub.only().patches == []
 
 
 async def test_only_what_applies_is_shown(browser: Browser) -> None:
