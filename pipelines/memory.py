@@ -21,9 +21,10 @@ from pipelines.reading import read_json
 from pipelines.unet import Config
 
 #: Bytes for each pixel of the picture, of a U-Net with its ControlNet whose first stage is 320 wide, and of decoders
-#: that end in 64 and 128 channels. Measured: U-Nets 541 to 562 at 1024² and 1083 to 1262 at 512², where a fixed part
-#: weighs more; TAESD's layout 1060 to 1118; the KL decoder 4261.
-_UNET, _TINY, _KL = 400, 1120, 4270
+#: that end in 64 and 128 channels. Measured at 1024² and 512²: SDXS-512 562 and 1083, SD-Turbo 955 and 1262, the layout
+#: of SDXS-1024 541 at 1024², where a fixed part weighs less; TAESD's 1060 and 1118; the KL decoder 3867 and 4261. In
+#: bf16 SDXS-512 took 623 at 512².
+_UNET, _TINY, _KL = 800, 1120, 4270
 _UNET_WIDTH, _TINY_WIDTH, _KL_WIDTH = 320, 64, 128
 #: The fixed part: workspaces of the kernels.
 _WORKSPACE = 192 * 2**20
