@@ -53,7 +53,8 @@ class Preset:
     """What is known of a model beside its weights; a model directory says it in ``preset.json``.
 
     ``repo``: OWNER/NAME on the hub; empty for one that is a directory. ``size``: the native height and width in pixels.
-    ``dtype``: what it runs in unless told otherwise; ``auto`` is half precision on a GPU.
+    ``dtype``: what it runs in unless told otherwise; ``auto`` is half precision on a GPU. ``note``: what those who
+    paint from text alone should know.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Preset:
     size: tuple[int, int] = (512, 512)
     dtype: Literal["auto", "fp16", "bf16", "fp32"] = "auto"
     licence: str = "unknown"
+    note: str = ""
     controls: tuple[Control, ...] = (Control(kind="canny"),)
     loras: tuple[Lora, ...] = ()
     styles: tuple[Style, ...] = ()

@@ -105,7 +105,7 @@ class SDXSPipeline:
         """The same for files that are here (``pipelines.locate``)."""
         precision = dtype or pick_dtype(files.preset, device)
         check_size(size or files.preset.size)
-        check_memory(files, dtype=precision, device=device, size=size or files.preset.size)
+        check_memory(files, dtype=precision, device=device, size=size or files.preset.size, backend=backend)
         checkpoint = load_checkpoint(files, dtype=precision)
         loras = {name: load_lora(path, checkpoint.unet) for name, path in files.loras.items()}
         return cls(checkpoint, files.preset, backend=backend, device=device, size=size, loras=loras)

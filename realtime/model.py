@@ -89,6 +89,7 @@ def _about(pipeline: Any, defaults: Settings) -> dict[str, Any]:
     names = {dtype: name for name, dtype in DTYPES.items()}
     return {
         "model": pipeline.name,
+        "note": pipeline.preset.note,
         "backend": pipeline.backend_name,
         "device": str(pipeline.device),
         "dtype": names.get(pipeline.dtype, str(pipeline.dtype)),

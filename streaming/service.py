@@ -70,8 +70,10 @@ class SessionHub(Protocol):
         """None once a session can be admitted, otherwise a sentence that says what is being waited for."""
 
     def about(self) -> Json:
-        """What runs: ``{model, backend, device, dtype, size: [height, width], controls, loras, styles, defaults}``.
+        """What runs.
 
+        ``{model, note, backend, device, dtype, size: [height, width], controls, loras, styles, defaults}``. ``note`` is
+        what those who paint from text alone should know, often nothing.
         ``controls`` are kinds of maps (``canny``, ``sketch``, ``depth``), perhaps none; text alone always works.
         ``loras`` are names; ``styles`` is a list of ``{name, prompt}``; ``defaults`` the settings of a new session.
         """

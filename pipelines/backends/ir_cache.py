@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -16,15 +15,9 @@ from typing import Any
 
 from torch import nn
 
+from pipelines.folders import cache_folder
+
 _DECIDING = ("openvino", "torch", "diffusers", "sdxs-live")
-
-
-def cache_folder() -> Path:
-    """``$SDXS_CACHE``, otherwise ``sdxs-live`` in the user's cache folder."""
-    own = os.environ.get("SDXS_CACHE")
-    if own:
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sdxs-live"
 
 
 def converted(graph: nn.Module, core: Any, convert: Callable[[], Any], save: Callable[[Any, Path], None]) -> Any:
