@@ -68,12 +68,22 @@ def _pipeline(painter: Painter) -> StableDiffusionControlNetPipeline:
     )
 
 
+NOTE = (
+    "This small model knows styles, not subjects: words alone give it only a ground to paint on. Draw something, or let "
+    "it repaint your camera."
+)
+
+
 def _preset(name: str) -> dict[str, object]:
     return {
         "name": name,
         "size": [256, 256],
         "licence": "Apache-2.0",
-        "controls": [{"kind": "canny", "folder": "controlnet", "polarity": "white on black"}],
+        "note": NOTE,
+        # A drawing is lines too: the one ControlNet takes both.
+        "controls": [
+            {"kind": kind, "folder": "controlnet", "polarity": "white on black"} for kind in ("canny", "sketch")
+        ],
         "styles": [{"name": label, "prompt": prompt} for label, prompt in PRESETS],
         "defaults": {"prompt": PRESETS[0][1], "canny_low": 100, "canny_high": 200},
     }
