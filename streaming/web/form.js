@@ -44,12 +44,8 @@ export class SettingsForm extends EventTarget {
 
   /** Shows settings; the field that the person is at is left alone. */
   show(settings) {
-    for (const field of this.fields.values()) {
-      const value = settings[field.name];
-      if (value === undefined || !this.isHere(field.element)) continue;
-      const isBusy = field.element.contains(document.activeElement);
-      if (!isBusy && !same(this.valueOf(field), value)) this.write(field, value);
-    }
+    for (const field of this.fields.values())
+      if (this.isHere(field.element)) this.showOne(field, settings[field.name]);
     this.arrange();
   }
 
@@ -60,8 +56,12 @@ export class SettingsForm extends EventTarget {
     this.fill("control", [...controls, "none"].map((kind) => new Option(CONTROLS[kind] ?? kind, kind)));
     this.fill("lora", [new Option("None", ""), ...(about.loras ?? []).map((name) => new Option(name, name))]);
     this.fill("extra_controls", controls.map(extraField));
-    const untouched = Object.entries(this.defaults()).filter(([name]) => !this.touched.has(name));
-    this.show(Object.fromEntries(untouched));
+    for (const field of this.fields.values()) {
+      if (this.touched.has(field.name)) continue;
+      const defaults = this.isHere(field.element) ? this.defaults() : about.defaults;
+      this.showOne(field, defaults[field.name]);
+    }
+    this.arrange();
   }
 
   /** Another mode of the page: some fields go, others come. */
@@ -120,6 +120,11 @@ export class SettingsForm extends EventTarget {
     // A second prompt that is empty is none at all.
     const bare = !wrapped || !this.isHere(this.template.select) || (name !== "prompt" && !value.trim());
     return bare ? value : this.template.wrap(value);
+  }
+
+  showOne(field, value) {
+    if (value === undefined || field.element.contains(document.activeElement)) return;
+    if (!same(this.valueOf(field), value)) this.write(field, value);
   }
 
   write({ element, type, wrapped }, value) {

@@ -35,8 +35,9 @@ async def test_each_mode_starts_as_it_should(browser: Browser) -> None:
         assert studio.hub.only().patches == [{"conditioning_scale": 0.5}]
 
 
-async def test_the_models_own_strength_is_the_cameras(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(DEFAULTS, "conditioning_scale", 0.6)
+async def test_the_models_own_defaults_wait_for_the_camera(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"conditioning_scale": 0.6, "depth_every": 7, "canny_low": 40, "walk_seconds": 3.0}.items():
+        monkeypatch.setitem(DEFAULTS, name, value)
     async with open_studio(browser, **ALL) as studio:
         page = await studio.ready("/?mode=draw")
         assert await page.input_value("#strength") == "0.8"
