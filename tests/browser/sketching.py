@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from playwright.async_api import Page
@@ -61,3 +62,9 @@ def ink(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
     """How black each pixel is, 0 to 1, of a picture without colours."""
     assert (picture == picture[..., :1]).all()
     return 1 - picture[..., 0] / 255
+
+
+def png(picture: NDArray[np.uint8]) -> bytes:
+    done, data = cv2.imencode(".png", picture)
+    assert done
+    return data.tobytes()

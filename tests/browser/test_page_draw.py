@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from playwright.async_api import Browser, Route
 
-from tests.browser.sketching import arrives, ink, on_page, shown, stroke
+from tests.browser.sketching import arrives, ink, on_page, png, shown, stroke
 from tests.browser.studio import SIZE, open_studio, painted, says
 from tests.webrtc import eventually
 
@@ -184,12 +184,6 @@ async def test_a_finger_draws_and_does_not_scroll(browser: Browser) -> None:
         assert (black[:, :100] == 0).all()
         assert await page.evaluate("scrollY") == before
         await arrives(studio, await shown(page))
-
-
-def png(picture: np.ndarray) -> bytes:
-    done, data = cv2.imencode(".png", picture)
-    assert done
-    return data.tobytes()
 
 
 async def test_an_uploaded_picture_is_fitted_onto_white(browser: Browser) -> None:
