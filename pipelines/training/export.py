@@ -69,8 +69,8 @@ def _pipeline(painter: Painter) -> StableDiffusionControlNetPipeline:
 
 
 NOTE = (
-    "This small model knows styles, not subjects: words alone give it only a ground to paint on. Draw something, or let "
-    "it repaint your camera."
+    "This small model knows styles, not subjects: words alone give it only a ground to paint on. Draw something, or "
+    "let it repaint your camera."
 )
 
 
