@@ -253,6 +253,7 @@ async function introduce() {
   byId("model").textContent = [about.model, ...runs].join(" · ");
   document.documentElement.style.setProperty("--ratio", width / height);
   desk.resize(width, height);
+  byId("note").textContent = about.note ?? "";
   styles.fill(about.styles ?? []);
   form.introduce(about);
   styles.show(form.prompt.value);

@@ -123,10 +123,12 @@ class StudioHub(FakeHub):
         self.opened: list[str] = []
         self.controls = ["canny"]
         self.loras: list[str] = []
+        self.note = ""
 
     def about(self) -> Json:
         return {
             "model": "inverting",
+            "note": self.note,
             "backend": "numpy",
             "device": "cpu",
             "size": list(SIZE),

@@ -150,6 +150,17 @@ async def test_a_model_that_takes_no_drawings_says_so_at_once(browser: Browser) 
         await says(page, "Ready")
 
 
+async def test_what_the_model_says_of_text_alone_stands_in_imagine_only(browser: Browser) -> None:
+    async with open_studio(browser, **ALL) as studio:
+        studio.hub.note = "This model knows no subjects."
+        page = await studio.ready()
+        note = page.locator("#note")
+        assert not await note.is_visible()
+        await page.click("#mode-imagine")
+        await note.wait_for(state="visible")
+        assert await note.text_content() == studio.hub.note
+
+
 async def test_warming_up_is_waited_for(browser: Browser) -> None:
     async with open_studio(browser, **ALL) as studio:
         page = await studio.ready("/?mode=imagine")
