@@ -112,7 +112,7 @@ export const STARTS = {
 };
 
 /** The controls in words. */
-export const CONTROLS = { canny: "Edges (canny)", sketch: "Sketch", depth: "Depth", none: "Text alone" };
+export const CONTROLS = { canny: "Canny edges", sketch: "Sketch", depth: "Depth", none: "Text alone" };
 
 /** A slider for one more kind of control. */
 export function extraField(kind, index) {

@@ -80,7 +80,7 @@ async def test_only_what_applies_is_shown(browser: Browser) -> None:
             assert await visible(page, "#strength", "#canny-low", "#sketch-detector", "#depth-every") == there
         assert await page.is_hidden("#extra-controls")
         options = await page.eval_on_selector_all("#control option", "all => all.map(each => each.textContent)")
-        assert options == ["Edges (canny)", "Sketch", "Depth", "Text alone"]
+        assert options == ["Canny edges", "Sketch", "Depth", "Text alone"]
 
 
 async def test_more_controls_and_loras_only_where_the_model_has_them(browser: Browser) -> None:
