@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from pipelines.detector_weights import fill, find_weights, read_state
+from pipelines.errors import MisfitError
 
 
 def import_controlnet_aux() -> Any:
@@ -41,7 +42,12 @@ class Detectors:
 
 
 def detector_weights(name: str) -> Path:
-    """The file with the weights of a detector (see ``Detectors``), fetched if it isn't here. Raises DownloadError."""
+    """The file with the weights of a detector (see ``Detectors``), fetched if it isn't here.
+
+    Raises MisfitError for a name that is none, and DownloadError.
+    """
+    if name not in _RECIPES:
+        raise MisfitError(f"There is no detector {name!r} with weights; there are {', '.join(_RECIPES)}.")
     return find_weights(_RECIPES[name].file)
 
 

@@ -36,6 +36,13 @@ def pull(
     controlnet: Controlnets = None,
     lora: Loras = None,
     vae: Vae = None,
+    detector: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Also what draws maps: midas (comes with a depth ControlNet), zoe, leres, pidinet, hed, lineart.",
+        ),
+    ] = None,
 ) -> None:
     """Fetch a model's files ahead. What broke off goes on where it stopped; what is here is not fetched again."""
     from pipelines.locate import locate
@@ -44,10 +51,15 @@ def pull(
     files = locate(
         name, controlnets=controlnet or (), loras=lora or (), vae=vae, half=prefers_half(device="auto", dtype=dtype)
     )
-    folders = [files.directory, files.vae, *files.controlnets.values(), *files.loras.values()]
+    found = [files.directory, files.vae, *files.controlnets.values(), *files.loras.values()]
+    wanted = [*(["midas"] if "depth" in files.controlnets else []), *(detector or [])]
+    if wanted:
+        from pipelines.detectors import detector_weights
+
+        found += [detector_weights(each) for each in wanted]
     _say(f"{files.preset.name} is here:")
-    for folder in dict.fromkeys(folders):
-        _say(f"  {folder}")
+    for place in dict.fromkeys(found):
+        _say(f"  {place}")
 
 
 def _say(line: str) -> None:

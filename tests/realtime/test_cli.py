@@ -297,6 +297,20 @@ def test_pull_fetches_ahead_and_then_nothing_is_asked(hub: FakeHub, photo: Path,
     assert not hub.asked
 
 
+def test_pull_brings_what_draws_the_maps(hub: FakeHub, tmp_path: Path) -> None:
+    hub.repos["lllyasviel/Annotators"] = {"dpt_hybrid-midas-501f0c75.pt": b"depth", "ControlNetHED.pth": b"edges"}
+    depth = ["--controlnet", "depth=IDKiro/sdxs-512-dreamshaper-sketch"]
+    code, stdout, stderr = run("models", "pull", "sdxs-512-dreamshaper", *depth, "--detector", "hed")
+    assert code == 0, stderr
+    folder = tmp_path / "models" / "lllyasviel" / "Annotators"
+    assert (folder / "dpt_hybrid-midas-501f0c75.pt").read_bytes() == b"depth"
+    assert (folder / "ControlNetHED.pth").read_bytes() == b"edges"
+    assert str(folder / "ControlNetHED.pth") in stdout
+    code, _, stderr = run("models", "pull", "sdxs-512-dreamshaper", "--detector", "canny")
+    assert code == 2
+    assert "no detector 'canny' with weights; there are midas" in stderr
+
+
 def test_pull_shows_its_progress_on_a_terminal(hub: FakeHub) -> None:
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
