@@ -1,4 +1,4 @@
-"""Tiny models of each family, saved by diffusers' own pipelines: SD 1.x as SDXS has it, SD 2.x, SDXL."""
+"""Tiny models of each family, saved by diffusers' own pipelines: SDXS-512-0.9, SD 2.x, SDXL (SDXS-512 is in tiny)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from diffusers import (
     ControlNetModel,
     EulerDiscreteScheduler,
     StableDiffusionControlNetPipeline,
+    StableDiffusionPipeline,
     StableDiffusionXLControlNetPipeline,
     UNet2DConditionModel,
 )
@@ -47,6 +48,34 @@ def kl_vae(**options: Any) -> AutoencoderKL:
     )
     torch.nn.init.normal_(vae.decoder.conv_out.weight, std=0.4)
     return vae
+
+
+def sdxs_0_9(workspace: Path) -> tuple[StableDiffusionPipeline, Path]:
+    """As SDXS-512-0.9: at the highest resolution one head, cross-attention in place of self-attention; no mid block."""
+    torch.manual_seed(4)
+    words = tiny.tokenizer(workspace / "words")
+    pipe = StableDiffusionPipeline(
+        unet=UNet2DConditionModel(
+            sample_size=16,
+            layers_per_block=1,
+            block_out_channels=(16, 32, 32),
+            down_block_types=("CrossAttnDownBlock2D",) * 3,
+            up_block_types=("CrossAttnUpBlock2D",) * 3,
+            mid_block_type=None,
+            only_cross_attention=(True, False, False),
+            attention_head_dim=(1, 2, 4),
+            cross_attention_dim=WIDTH,
+            norm_num_groups=8,
+        ),
+        vae=tiny.vae(),
+        text_encoder=CLIPTextModel(_text(len(words), WIDTH)),
+        tokenizer=words,
+        scheduler=tiny.scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    return _save(pipe, workspace)
 
 
 def sd2(workspace: Path) -> tuple[StableDiffusionControlNetPipeline, Path]:

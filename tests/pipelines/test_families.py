@@ -77,6 +77,14 @@ def test_text_to_image_of_other_families(family: tuple[str, Any, Path], backend:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_the_older_sdxs(tmp_path: Path, backend: str) -> None:
+    pipe, directory = families.sdxs_0_9(tmp_path)
+    mine, text = ours(directory, backend), FIRST.replace(control="none")
+    assert mine.controls == ()
+    assert_same(mine(torch.zeros(1, 0, 3, 128, 96), [text]), painted(pipe, text, (128, 96)))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_text_to_image_of_the_sdxs_shape(saved: tuple, backend: str) -> None:
     parts = {key: value for key, value in saved[0].components.items() if key != "controlnet"}
     plain = StableDiffusionPipeline(**parts, requires_safety_checker=False)
