@@ -132,6 +132,7 @@ async def test_the_element_plays_in_another_sites_page(browser: Browser) -> None
         site.html = EMBED.format(url=studio.url, name="stage", token="secret")
         guest = await studio.page(other.url)
         await plays(guest)
+        await guest.wait_for_function("window.heard.length > 0")
         assert (await guest.evaluate("window.heard"))[0] == ["playing", None]
         session = studio.hub.only()
         assert len(session.viewers) == 2

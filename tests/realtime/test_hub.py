@@ -85,6 +85,7 @@ async def test_about_says_what_runs(make_hub: MakeHub) -> None:
     assert about["defaults"].pop("prompt") == "ink"
     assert {key: about[key] for key in about if key != "defaults"} == {
         "model": "numbers",
+        "note": "",
         "backend": "fake",
         "device": "cpu",
         "size": [8, 16],
