@@ -83,8 +83,8 @@ class NullStreams:
 
 
 class CudaStream:
-    def __init__(self, device: torch.device) -> None:
-        self._stream = torch.cuda.Stream(device)
+    def __init__(self, device: torch.device, *, priority: int = 0) -> None:
+        self._stream = torch.cuda.Stream(device, priority=priority)
         # Weights and buffers are made on the default stream, which these streams don't wait for by themselves.
         self._stream.wait_stream(torch.cuda.default_stream(device))
 
@@ -104,7 +104,8 @@ class CudaStreams:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self.upload: Stream = CudaStream(device)
-        self.compute: Stream = CudaStream(device)
+        # Ahead of the networks that draw maps beside the frames (realtime.side_stream).
+        self.compute: Stream = CudaStream(device, priority=-1)
         self.download: Stream = CudaStream(device)
 
     def event(self) -> Event:
