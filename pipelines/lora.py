@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from pipelines.errors import CheckpointError, MisfitError
 from pipelines.reading import read_json
 
-#: How the two factors are called: PEFT, diffusers' older files.
-_PAIRS = ((".lora_A.weight", ".lora_B.weight"), (".lora.down.weight", ".lora.up.weight"))
+_DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
 _PEFT_PREFIX = "base_model.model."
 
 
@@ -116,6 +115,7 @@ def _read_peft(folder: Path) -> Adapter:
 def _read_file(path: Path, unet: Any) -> Adapter:
     """diffusers itself knows the many ways in which such files name their layers."""
     from diffusers.loaders import StableDiffusionLoraLoaderMixin
+    from diffusers.utils import convert_unet_state_dict_to_peft
 
     state: dict[str, Tensor]
     try:
@@ -124,19 +124,25 @@ def _read_file(path: Path, unet: Any) -> Adapter:
         raise CheckpointError(f"{path} is no LoRA that can be read: {error}") from None
     # What such a file changes in the text encoder is left out: prompts are encoded once, for all styles.
     ours = {key.removeprefix("unet."): value for key, value in state.items() if key.startswith("unet.")}
-    scales = {key.removeprefix("unet.").removesuffix(".alpha"): float(a) for key, a in (alphas or {}).items()}
-    return _pair(ours, scales, None)
+    scales = {key.removeprefix("unet."): value for key, value in (alphas or {}).items() if key.startswith("unet.")}
+    return _pair(
+        convert_unet_state_dict_to_peft(ours),
+        # An alpha is named after its layer, or after the layer's first factor.
+        convert_unet_state_dict_to_peft({key.removesuffix(".alpha"): value for key, value in scales.items()}),
+        None,
+    )
 
 
-def _pair(state: Mapping[str, Tensor], alphas: Mapping[str, float], scale: float | None) -> Adapter:
+def _pair(state: Mapping[str, Tensor], alphas: Mapping[str, Any], scale: float | None) -> Adapter:
+    """The layers that have both factors. ``scale``: of all of them; None takes each one's alpha over its rank."""
+    layers = {key.removesuffix(_DOWN): down for key, down in state.items() if key.endswith(_DOWN)}
     adapter: dict[str, LowRank] = {}
-    for key, down in state.items():
-        for first, second in _PAIRS:
-            up = state.get(key.removesuffix(first) + second) if key.endswith(first) else None
-            if up is not None:
-                layer = key.removesuffix(first)
-                own = alphas[layer] / down.shape[0] if layer in alphas else 1.0
-                adapter[layer] = LowRank(down=down, up=up, scale=own if scale is None else scale)
+    for layer, down in layers.items():
+        alpha = float(alphas.get(layer, alphas.get(layer + _DOWN, down.shape[0])))
+        if layer + _UP not in state:
+            raise CheckpointError(f"The LoRA has only half of its change of {layer!r}; fetch the file again.")
+        own = alpha / down.shape[0] if scale is None else scale
+        adapter[layer] = LowRank(down=down, up=state[layer + _UP], scale=own)
     return adapter
 
 
