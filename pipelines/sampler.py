@@ -16,7 +16,9 @@ single one at t = 1, where no one-step model was trained.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -92,6 +94,8 @@ def _check(name: str, scheduler: Mapping[str, Any]) -> None:
 
 def _alphas_cumprod(scheduler: Mapping[str, Any]) -> list[float]:
     steps = int(scheduler.get("num_train_timesteps", 1000))
+    if scheduler.get("trained_betas"):
+        return _products([float(beta) for beta in scheduler["trained_betas"]])
     schedule = scheduler.get("beta_schedule", "linear")
     start, end = float(scheduler.get("beta_start", 1e-4)), float(scheduler.get("beta_end", 0.02))
     if schedule == "scaled_linear":  # linear in √β, as in Latent Diffusion (arXiv 2112.10752)
@@ -103,11 +107,11 @@ def _alphas_cumprod(scheduler: Mapping[str, Any]) -> list[float]:
         raise CheckpointError(
             f"The scheduler's beta_schedule {schedule!r} is not known; use 'scaled_linear' or 'linear'."
         )
-    product, products = 1.0, []
-    for beta in betas:
-        product *= 1.0 - beta
-        products.append(product)
-    return products
+    return _products(betas)
+
+
+def _products(betas: list[float]) -> list[float]:
+    return list(itertools.accumulate((1.0 - beta for beta in betas), operator.mul))
 
 
 def _lands_clean(name: str, scheduler: Mapping[str, Any]) -> bool:

@@ -51,8 +51,11 @@ STEPS = [
 ]
 
 
+TRAINED = {"trained_betas": [0.001 + 0.00002 * i for i in range(1000)]}
+
+
 @pytest.mark.parametrize(("prediction", "name"), STEPS)
-@pytest.mark.parametrize("schedule", [SD, LINEAR], ids=["scaled", "linear"])
+@pytest.mark.parametrize("schedule", [SD, LINEAR, TRAINED], ids=["scaled", "linear", "trained"])
 def test_step_is_diffusers_own(prediction: str, name: str, schedule: dict) -> None:
     noise, output = torch.randn(2, 1, 4, 8, 8, dtype=torch.float64)
     latents, given, timestep, config = by_diffusers(name, noise, output, prediction_type=prediction, **schedule)
