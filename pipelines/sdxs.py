@@ -116,11 +116,16 @@ class SDXSPipeline:
         return self._backend.name
 
     def prepare(self, settings: Settings, *, size: tuple[int, int] | None = None) -> None:
-        """Do the work that is the same for every frame: encode prompts, draw noise, fold in the LoRA."""
+        """Do the work that is the same for every frame: encode prompts, draw noise, fold in the LoRA.
+
+        Both ends of a blend are prepared, so that a walk which begins at one doesn't stumble.
+        """
         height, width = size or self.size
         nets = self._nets_of(settings)
-        self._encode_prompt.of(settings)
-        self._noise.of(settings, self._channels, height // 8, width // 8)
+        for prompt in {settings.prompt, settings.prompt_b or settings.prompt}:
+            self._encode_prompt(prompt)
+        for seed in {settings.seed, settings.seed_b}:
+            self._noise(seed, self._channels, height // 8, width // 8)
         self._use_lora(settings)
         self._backend.prepare(nets)
 

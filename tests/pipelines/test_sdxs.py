@@ -112,10 +112,11 @@ def test_prompts_are_encoded_once(saved: Saved, monkeypatch: pytest.MonkeyPatch)
     calls = []
     encoder = pipe._encode_prompt._parts[0][1]
     encoder.register_forward_hook(lambda *_: calls.append(1))
-    pipe.prepare(MIXED[0], size=(128, 128))
-    for _ in range(3):
-        pipe(edges(1), [MIXED[0]])
-    assert len(calls) == 1
+    walking = MIXED[0].replace(prompt_b="zzz")
+    pipe.prepare(walking, size=(128, 128))
+    for blend in (0.0, 0.5, 1.0):
+        pipe(edges(1), [walking.replace(blend=blend)])
+    assert len(calls) == 2
 
 
 @pytest.mark.parametrize(
