@@ -15,7 +15,7 @@ from pipelines import compatible
 from pipelines.errors import CheckpointError, MisfitError, NoSuchModel
 from pipelines.files import ModelFiles
 from pipelines.hub import Hub, is_repository, repository_folder
-from pipelines.parts import Adapter, Base, Network, Part
+from pipelines.parts import Adapter, Base, Network, Part, pickles
 from pipelines.presets import Control, Preset, find_model, find_preset, known_polarity, read_preset
 from pipelines.settings import KINDS
 
@@ -37,13 +37,15 @@ def locate(
     second call asks the network nothing. Raises CheckpointError, MisfitError or DownloadError.
     """
     plan = _plan(name_or_directory, controlnets, loras, vae)
-    absent = [part for part in plan.parts() if part.repo and not part.is_here()]
+    absent = [part for part in plan.parts() if part.repo and not _is_here(part)]
     hub = Hub(endpoint, absent=absent)
     hub.fetch([(part, part.configs(hub.offers(part))) for part in absent])
     preset = plan.preset or _named(read_preset(plan.base.folder), plan.base)
     _check(plan, preset.name, hub, absent)
     half = half and preset.dtype != "fp32"
     hub.fetch([(part, part.weights(hub.offers(part), half=half)) for part in absent])
+    for part in absent:
+        _convert_pickles(part)
     return ModelFiles(
         preset=_as_asked(preset, plan, [*controlnets], [*loras]),
         directory=plan.base.folder,
@@ -76,6 +78,20 @@ def is_here(preset: Preset) -> bool:
     except CheckpointError:
         return False
     return all(part.is_here() for part in plan.parts())
+
+
+def _is_here(part: Part) -> bool:
+    """Brought by hand it may be pickled still."""
+    if not part.is_here():
+        _convert_pickles(part)
+    return part.is_here()
+
+
+def _convert_pickles(part: Part) -> None:
+    for file, target in pickles(part.folder):
+        from pipelines.unpickle import to_safetensors  # with torch, for which a list of models doesn't wait
+
+        to_safetensors(file, target)
 
 
 def _plan(name: str | Path, controlnets: Sequence[str], loras: Sequence[str], vae: str | None) -> Plan:

@@ -1,6 +1,8 @@
 """The parts a model is put together from, each in a folder of its own, and the files that each of them needs.
 
-Of the two forms that weights are published in, plain and half precision, one is enough. Pickled ones are never taken.
+Of the two forms that weights are published in, plain and half precision, one is enough. Pickled ones are taken only
+from a repository that has no others, and are turned into safetensors before anything reads them
+(``pipelines.unpickle``).
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from pipelines.errors import CheckpointError, MisfitError
 from pipelines.reading import read_json
 
 _TOKENIZER = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
-_PICKLED = (".bin", ".pt", ".pth", ".ckpt")
+#: What the same weights are called where they are pickled.
+_PICKLED = {"diffusion_pytorch_model": "diffusion_pytorch_model.bin", "model": "pytorch_model.bin"}
 _PEFT = "adapter_model.safetensors"
 
 
@@ -101,7 +104,7 @@ class Network:
 
     @property
     def wanted(self) -> str:
-        return "config.json and diffusion_pytorch_model.safetensors"
+        return "config.json and diffusion_pytorch_model.safetensors (or .bin)"
 
     def is_here(self) -> bool:
         return _has_config(self.folder) and find_weights(self.folder) is not None
@@ -174,6 +177,13 @@ def find_weights(folder: Path) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
+def pickles(folder: Path) -> list[tuple[Path, Path]]:
+    """Pickled weights in a part's folder that are not there as safetensors, and what they are called as such."""
+    places = [folder, *(each for each in folder.glob("*") if each.is_dir())]
+    pairs = [(each / name, each / f"{stem}.safetensors") for each in places for stem, name in _PICKLED.items()]
+    return [(file, target) for file, target in pairs if file.is_file() and find_weights(file.parent) is None]
+
+
 def _stem(component: str) -> str:
     return "model" if component.startswith("text_encoder") else "diffusion_pytorch_model"
 
@@ -185,11 +195,10 @@ def _choose(repo: str, stem: str, offered: Collection[str], *, half: bool) -> st
             return name
     if f"{stem}.safetensors.index.json" in offered:
         raise CheckpointError(f"{repo} has {stem} in several pieces, which this tool doesn't put together.")
-    if any(name.startswith(stem.rpartition("/")[0]) and name.endswith(_PICKLED) for name in offered):
-        raise CheckpointError(
-            f"{repo} has {stem} as pickled weights only, which can run code when opened; save them as safetensors "
-            "and give that directory."
-        )
+    folder, _, name = stem.rpartition("/")
+    pickled = f"{folder}/{_PICKLED[name]}" if folder else _PICKLED[name]
+    if pickled in offered:
+        return pickled
     raise CheckpointError(f"{repo} has no {forms[0]}, so it is no model that this tool can load.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -12,8 +13,9 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save
+from safetensors.torch import load, save
 
+from pipelines.checkpoint import load_checkpoint
 from pipelines.errors import CheckpointError, DownloadError, MisfitError, NoSuchModel
 from pipelines.hub import Hub
 from pipelines.locate import is_here, locate
@@ -233,11 +235,55 @@ def test_a_lora_of_another_model_is_refused_by_the_first_bytes_of_its_file(
     assert not list(folder.rglob("*.safetensors"))
 
 
-def test_pickled_weights_are_never_taken(hub: FakeHub) -> None:
-    hub.repos[SKETCH] = {"config.json": hub.repos[SKETCH]["config.json"], "diffusion_pytorch_model.bin": b"pickle"}
-    with pytest.raises(CheckpointError, match="pickled weights only"):
+def pickled(content: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def pickled_hub(hub: FakeHub) -> FakeHub:
+    """The ControlNet is there only as a pickle, as SD 2.1's ControlNets were published."""
+    state = load(hub.repos[SKETCH]["diffusion_pytorch_model.safetensors"])
+    config = hub.repos[SKETCH]["config.json"]
+    hub.repos[SKETCH] = {"config.json": config, "diffusion_pytorch_model.bin": pickled(state)}
+    return hub
+
+
+def test_weights_that_are_only_pickled_become_safetensors(pickled_hub: FakeHub, folder: Path) -> None:
+    files = find("sdxs-512-dreamshaper", pickled_hub)
+    there = sorted(path.name for path in (folder / SKETCH).iterdir())
+    assert there == ["config.json", "diffusion_pytorch_model.safetensors"]
+    assert len(load_checkpoint(files).controlnets) == 2
+    pickled_hub.asked.clear()
+    find("sdxs-512-dreamshaper", pickled_hub)
+    assert not pickled_hub.asked
+
+
+def test_pickles_brought_by_hand_are_taken_without_a_network(pickled_hub: FakeHub, folder: Path) -> None:
+    find("sdxs-512-dreamshaper", pickled_hub)
+    (folder / SKETCH / "diffusion_pytorch_model.safetensors").unlink()
+    (folder / SKETCH / "diffusion_pytorch_model.bin").write_bytes(
+        pickled_hub.repos[SKETCH]["diffusion_pytorch_model.bin"]
+    )
+    files = locate("sdxs-512-dreamshaper", endpoint="http://127.0.0.1:9")
+    assert (files.controlnets["canny"] / "diffusion_pytorch_model.safetensors").is_file()
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("hostile",)
+
+
+def test_a_hostile_pickle_is_refused_and_never_run(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = {"config.json": hub.repos[SKETCH]["config.json"], "diffusion_pytorch_model.bin": pickled(Hostile())}
+    hub.repos[SKETCH] = content
+    with pytest.raises(CheckpointError, match=r"diffusion_pytorch_model\.bin can't be read as weights"):
         find("sdxs-512-dreamshaper", hub)
-    assert not hub.fetched(".bin")
+    assert not (tmp_path / "hostile").exists()
 
 
 def test_what_is_no_pipeline_is_refused(hub: FakeHub) -> None:
