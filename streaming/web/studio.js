@@ -3,6 +3,7 @@
 import { Api, readStored, store } from "./api.js";
 import { keepAwake, letSleep } from "./awake.js";
 import { checkBrowser, listCameras } from "./camera.js";
+import { Changes } from "./changes.js";
 import { askToken } from "./dialog.js";
 import { DrawingDesk } from "./drawing.js";
 import { SettingsForm } from "./form.js";
@@ -38,11 +39,9 @@ const sender = new DrawingSender({
 
 /** Settings messages on their way: `ref` to the time they were sent. */
 const asked = new Map();
-/** Ids of changes that were answered and not yet seen: to the time they were asked for. */
-const changes = new Map();
+const changes = new Changes(byId("cue"));
 let nextRef = 1;
 let lastStats = null;
-let lastVisible = null;
 
 /** For a look from outside; it changes nothing. */
 window.sdxs = Object.freeze({
@@ -59,7 +58,7 @@ window.sdxs = Object.freeze({
     return lastStats;
   },
   get visible() {
-    return lastVisible;
+    return changes.last;
   },
 });
 
@@ -77,29 +76,17 @@ function send(patch) {
 /** A new session starts from the defaults: tell it what was chosen before. */
 function sendChosen() {
   asked.clear();
-  changes.clear();
   const chosen = form.chosen();
   if (Object.keys(chosen).length > 0) send(chosen);
 }
 
-/** A change is on its way into a picture, and hasn't been seen yet. */
-function expect(id, since) {
-  if (lastVisible?.id !== id) changes.set(id, since);
-}
-
 const hear = {
   settings({ ref, id }) {
-    expect(id, asked.get(ref) ?? performance.now());
+    changes.expect(id, asked.get(ref) ?? performance.now());
     asked.delete(ref);
   },
-  visible({ id, seq }) {
-    lastVisible = { id, seq };
-    const since = changes.get(id);
-    for (const seen of changes.keys()) if (seen <= id) changes.delete(seen);
-    const cue = byId("cue");
-    Object.assign(cue.dataset, { id, seq });
-    const delay = since === undefined ? "" : `, after ${Math.round(performance.now() - since)} ms`;
-    cue.textContent = `Change ${id}: picture ${seq}${delay}`;
+  visible(event) {
+    changes.seen(event);
   },
   stats(row) {
     lastStats = row;
@@ -143,7 +130,7 @@ live.addEventListener("state", ({ detail: { state, title, message, error } }) =>
 });
 
 function began() {
-  lastVisible = null;
+  changes.forget();
   sendChosen();
   if (live.mode === "draw") sender.begin(live.session);
   viewerLink.show(live.session, api.token);
@@ -187,7 +174,7 @@ function enterMode(mode) {
 
 desk.addEventListener("change", () => sender.offer());
 desk.addEventListener("refused", ({ detail }) => status.show("Not a picture", detail, "error"));
-sender.addEventListener("sent", ({ detail: { id, at } }) => expect(id, at));
+sender.addEventListener("sent", ({ detail: { id, at } }) => changes.expect(id, at));
 sender.addEventListener("refused", ({ detail }) => {
   // A session that is gone says so itself.
   if (detail.status !== 404) status.show("That drawing wasn't taken", detail.message, "error");
