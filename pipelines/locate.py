@@ -175,13 +175,19 @@ def _check(plan: Plan, name: str, hub: Hub, absent: Sequence[Part]) -> None:
         plan.base.folder,
         vae=plan.vae.folder if plan.vae else plan.base.folder / plan.base.vae,
         controlnets={part.repo or str(part.folder): part.folder for _, part in plan.controls},
-        loras={part.repo or str(part.folder): _shapes(part, hub, part in absent) for part in plan.loras.values()},
+        loras={
+            part.repo or str(part.folder): shapes
+            for part in plan.loras.values()
+            if (shapes := _shapes(part, hub, part in absent)) is not None
+        },
     )
 
 
-def _shapes(part: Adapter, hub: Hub, absent: bool) -> Mapping[str, Sequence[int]]:
+def _shapes(part: Adapter, hub: Hub, absent: bool) -> Mapping[str, Sequence[int]] | None:
+    """None of a pickle, which tells them only when it is here; ``pipelines.lora`` looks at them then."""
     if absent:
-        return hub.tensor_shapes(part, part.weights(hub.offers(part), half=False)[0])
+        (name,) = part.weights(hub.offers(part), half=False)
+        return hub.tensor_shapes(part, name) if name.endswith(".safetensors") else None
     path = part.path()
     file = path / "adapter_model.safetensors" if path.is_dir() else path
     try:

@@ -17,7 +17,11 @@ from pipelines.reading import read_json
 
 _TOKENIZER = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
 #: What the same weights are called where they are pickled.
-_PICKLED = {"diffusion_pytorch_model": "diffusion_pytorch_model.bin", "model": "pytorch_model.bin"}
+_PICKLED = {
+    "diffusion_pytorch_model": "diffusion_pytorch_model.bin",
+    "model": "pytorch_model.bin",
+    "adapter_model": "adapter_model.bin",
+}
 _PEFT = "adapter_model.safetensors"
 
 
@@ -127,7 +131,7 @@ class Adapter:
 
     @property
     def wanted(self) -> str:
-        return "adapter_config.json and adapter_model.safetensors (PEFT), or its one .safetensors file"
+        return "adapter_config.json and adapter_model.safetensors (or .bin; PEFT), or its one .safetensors file"
 
     def is_here(self) -> bool:
         peft = all((self.folder / name).is_file() for name in (_PEFT, "adapter_config.json"))
@@ -142,6 +146,8 @@ class Adapter:
         for usual in (_PEFT, "pytorch_lora_weights.safetensors"):
             if usual in found:
                 return [usual]
+        if not found and _PICKLED["adapter_model"] in offered:
+            return [_PICKLED["adapter_model"]]
         if len(found) != 1:
             raise MisfitError(
                 f"{self.repo} has {len(found) or 'no'} .safetensors files, so it is not clear what its LoRA is; "
@@ -181,7 +187,11 @@ def pickles(folder: Path) -> list[tuple[Path, Path]]:
     """Pickled weights in a part's folder that are not there as safetensors, and what they are called as such."""
     places = [folder, *(each for each in folder.glob("*") if each.is_dir())]
     pairs = [(each / name, each / f"{stem}.safetensors") for each in places for stem, name in _PICKLED.items()]
-    return [(file, target) for file, target in pairs if file.is_file() and find_weights(file.parent) is None]
+    return [
+        (file, target)
+        for file, target in pairs
+        if file.is_file() and not target.is_file() and find_weights(file.parent) is None
+    ]
 
 
 def _stem(component: str) -> str:

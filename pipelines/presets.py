@@ -97,7 +97,7 @@ _SKETCH_NET = tuple(
 _DREAMSHAPER = Preset(
     name="sdxs-512-dreamshaper",
     repo="IDKiro/sdxs-512-dreamshaper",
-    licence="see the repository",
+    licence="OpenRAIL++",
     controls=_SKETCH_NET,
     styles=_STYLES,
     defaults=Settings(prompt=_STYLES[0].prompt, conditioning_scale=0.8),
@@ -110,7 +110,7 @@ PUBLISHED: tuple[Preset, ...] = (
         name="sdxs-512-0.9",
         repo="IDKiro/sdxs-512-0.9",
         dtype="fp32",  # its card: the tiny decoder's pictures are poor in half precision
-        licence="see the repository",
+        licence="OpenRAIL++",
         controls=(),
         styles=_STYLES,
         defaults=Settings(prompt=_STYLES[0].prompt, control="none"),
@@ -118,7 +118,7 @@ PUBLISHED: tuple[Preset, ...] = (
     dataclasses.replace(
         _DREAMSHAPER,
         name="sdxs-512-dreamshaper-anime",
-        loras=(Lora(name="anime", repo="IDKiro/sdxs-512-dreamshaper-anime"),),
+        loras=(Lora(name="anime", repo="IDKiro/SDXS-512-DreamShaper-Anime"),),
         styles=_ANIME,
         defaults=Settings(prompt=_ANIME[0].prompt, conditioning_scale=0.8, lora="anime"),
     ),

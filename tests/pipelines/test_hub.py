@@ -19,6 +19,7 @@ from pipelines.checkpoint import load_checkpoint
 from pipelines.errors import CheckpointError, DownloadError, MisfitError, NoSuchModel
 from pipelines.hub import Hub
 from pipelines.locate import is_here, locate
+from pipelines.lora import load_lora
 from pipelines.parts import Network
 from pipelines.presets import find_preset
 from tests.pipelines.fake_hub import FakeHub, files_of
@@ -26,7 +27,7 @@ from tests.pipelines.fake_hub import FakeHub, files_of
 BASE, SKETCH, ANIME = (
     "IDKiro/sdxs-512-dreamshaper",
     "IDKiro/sdxs-512-dreamshaper-sketch",
-    "IDKiro/sdxs-512-dreamshaper-anime",
+    "IDKiro/SDXS-512-DreamShaper-Anime",
 )
 WEIGHTS = ".safetensors"
 
@@ -268,6 +269,19 @@ def test_pickles_brought_by_hand_are_taken_without_a_network(pickled_hub: FakeHu
     )
     files = locate("sdxs-512-dreamshaper", endpoint="http://127.0.0.1:9")
     assert (files.controlnets["canny"] / "diffusion_pytorch_model.safetensors").is_file()
+
+
+def test_the_anime_lora_is_published_as_a_pickle(hub: FakeHub, folder: Path, saved: Any) -> None:
+    layer = "base_model.model.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
+    state = {f"{layer}.lora_A.weight": torch.zeros(4, 32), f"{layer}.lora_B.weight": torch.zeros(32, 4)}
+    config = json.dumps({"r": 4, "lora_alpha": 4}).encode()
+    hub.repos[ANIME] = {"adapter_config.json": config, "adapter_model.bin": pickled(state)}
+    files = find("sdxs-512-dreamshaper-anime", hub)
+    assert sorted(path.name for path in (folder / ANIME).iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+    assert len(load_lora(files.loras["anime"], saved[0].unet)) == 1
 
 
 class Hostile:
