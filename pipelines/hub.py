@@ -98,7 +98,8 @@ class Hub:
         target.parent.mkdir(parents=True, exist_ok=True)
         lock = target.with_name(f".{target.name}.lock")
         with WeakFileLock(lock):
-            if not target.is_file():
+            # Meanwhile it may also have come, and been turned from a pickle into something else.
+            if not target.is_file() and not part.is_here():
                 self._continue(part, path, target)
         lock.unlink(missing_ok=True)
 

@@ -15,11 +15,17 @@ def to_safetensors(path: Path, target: Path) -> None:
 
     Broken off at any moment, it can be done again. Raises CheckpointError naming the file.
     """
-    state = read_state(path)
-    aside = target.with_name(f".{target.name}.part")
-    save_file({name: _own(tensor) for name, tensor in state.items()}, aside, metadata={"format": "pt"})
-    aside.replace(target)
-    path.unlink()
+    from huggingface_hub.utils import WeakFileLock
+
+    lock = target.with_name(f".{target.name}.lock")
+    with WeakFileLock(lock):
+        if not target.is_file():  # another program may have been quicker
+            state = read_state(path)
+            aside = target.with_name(f".{target.name}.part")
+            save_file({name: _own(tensor) for name, tensor in state.items()}, aside, metadata={"format": "pt"})
+            aside.replace(target)
+        path.unlink(missing_ok=True)
+    lock.unlink(missing_ok=True)
 
 
 def _own(tensor: Tensor) -> Tensor:

@@ -261,6 +261,14 @@ def test_weights_that_are_only_pickled_become_safetensors(pickled_hub: FakeHub, 
     assert not pickled_hub.asked
 
 
+def test_pickles_that_several_want_at_once_come_once(pickled_hub: FakeHub, folder: Path) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: find("sdxs-512-dreamshaper", pickled_hub), range(3)))
+    assert all((each.controlnets["sketch"] / "diffusion_pytorch_model.safetensors").is_file() for each in found)
+    assert len(pickled_hub.fetched(".bin")) == 1
+    assert not list(folder.rglob("*.bin"))
+
+
 def test_pickles_brought_by_hand_are_taken_without_a_network(pickled_hub: FakeHub, folder: Path) -> None:
     find("sdxs-512-dreamshaper", pickled_hub)
     (folder / SKETCH / "diffusion_pytorch_model.safetensors").unlink()
