@@ -21,7 +21,9 @@ class PaintInputs:
 
     ``noise`` B×C×h×w, the standard normal x_T; ``embeddings`` B×L×D; ``maps`` B×K×3×H×W in [0, 1], in the polarity
     that each ControlNet was trained with; ``scales`` B×K, the conditioning scales. Of the SDXL family also ``pooled``
-    B×P and ``time_ids`` B×6 (arXiv 2307.01952, section 2.2: original size, crop, target size).
+    B×P and ``time_ids`` B×6 (arXiv 2307.01952, section 2.2: original size, crop, target size). A folded graph
+    (``pipelines.fold``) takes the keys and values of its cross-attentions as ``embeddings`` B×L×S, and ``temb`` B×T,
+    instead.
     """
 
     noise: Tensor
@@ -30,6 +32,11 @@ class PaintInputs:
     scales: Tensor
     pooled: Tensor | None = None
     time_ids: Tensor | None = None
+    temb: Tensor | None = None
+
+    def replace(self, *, maps: Tensor) -> PaintInputs:
+        """The same with other maps."""
+        return dataclasses.replace(self, maps=maps)
 
     def named(self) -> dict[str, Tensor]:
         """By name, without what is absent or empty."""
@@ -61,6 +68,8 @@ class PaintGraph(nn.Module):
         shared: dict[str, Any] = {"encoder_hidden_states": inputs.embeddings, "return_dict": False}
         if inputs.pooled is not None:
             shared["added_cond_kwargs"] = {"text_embeds": inputs.pooled, "time_ids": inputs.time_ids}
+        if inputs.temb is not None:
+            shared["timestep_cond"] = inputs.temb
         sample = noise if step.input_scale == 1.0 else noise * step.input_scale
 
         # 1. What the condition maps add to the U-Net's skips and to its deepest features, scaled for each sample.

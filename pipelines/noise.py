@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import torch
 from torch import Tensor
 
+from pipelines.recent import Recent
 from pipelines.settings import Settings
 from pipelines.travel import slerp
 
@@ -17,26 +16,25 @@ class NoiseBank:
     def __init__(self, *, device: torch.device, dtype: torch.dtype, remember: int = 64) -> None:
         self._device = device
         self._dtype = dtype
-        self._remember = remember
-        self._cache: OrderedDict[tuple[int, int, int, int], Tensor] = OrderedDict()
+        self._drawn: Recent[tuple[int, int, int, int], Tensor] = Recent(remember)
+        self._between: Recent[tuple[object, ...], Tensor] = Recent(remember)
 
     def __call__(self, seed: int, channels: int, height: int, width: int) -> Tensor:
-        """Standard normal, C×h×w in latent pixels."""
-        key = (seed, channels, height, width)
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
-        generator = torch.Generator("cpu").manual_seed(seed)
-        # The batch axis is diffusers' own: the order in which the numbers are drawn is the same.
-        noise = torch.randn((1, channels, height, width), generator=generator)[0]
-        self._cache[key] = noise.to(self._device, self._dtype)
-        if len(self._cache) > self._remember:
-            self._cache.popitem(last=False)
-        return self._cache[key]
+        """Standard normal, C×h×w in latent pixels. The same object each time, so it is not to be changed."""
+
+        def draw() -> Tensor:
+            generator = torch.Generator("cpu").manual_seed(seed)
+            # The batch axis is diffusers' own: the order in which the numbers are drawn is the same.
+            noise = torch.randn((1, channels, height, width), generator=generator)[0]
+            return noise.to(self._device, self._dtype)
+
+        return self._drawn.get((seed, channels, height, width), draw)
 
     def of(self, settings: Settings, channels: int, height: int, width: int) -> Tensor:
         """What ``settings`` start from: the noise of ``seed``, ``seed_blend`` of the way to that of ``seed_b``."""
         noise = self(settings.seed, channels, height, width)
         if settings.seed_blend <= 0.0:
             return noise
-        return slerp(noise, self(settings.seed_b, channels, height, width), settings.seed_blend, dim=(0, 1, 2))
+        other = self(settings.seed_b, channels, height, width)
+        key = (settings.seed, settings.seed_b, settings.seed_blend, channels, height, width)
+        return self._between.get(key, lambda: slerp(noise, other, settings.seed_blend, dim=(0, 1, 2)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pipelines.errors import CheckpointError
+from pipelines.recent import Recent
 from pipelines.settings import Settings
 from pipelines.travel import slerp
 
@@ -47,20 +47,12 @@ class PromptEncoder:
 
     def __init__(self, tokenizers: Sequence[Any], text_encoders: Sequence[Any], *, remember: int = 256) -> None:
         self._parts = list(zip(tokenizers, text_encoders, strict=True))
-        self._remember = remember
-        self._cache: OrderedDict[str, Embedding] = OrderedDict()
+        self._cache: Recent[str, Embedding] = Recent(remember)
 
     @torch.inference_mode()
     def __call__(self, prompt: str) -> Embedding:
         """Padded or cut to the tokenizer's length L."""
-        if prompt in self._cache:
-            self._cache.move_to_end(prompt)
-            return self._cache[prompt]
-        embedding = self._encode_both(prompt) if len(self._parts) > 1 else self._encode(prompt)
-        self._cache[prompt] = embedding
-        if len(self._cache) > self._remember:
-            self._cache.popitem(last=False)
-        return embedding
+        return self._cache.get(prompt, lambda: (self._encode_both if len(self._parts) > 1 else self._encode)(prompt))
 
     def of(self, settings: Settings) -> Embedding:
         """The embedding of ``prompt``, ``blend`` of the way to that of ``prompt_b``, token by token."""

@@ -10,11 +10,14 @@ from torch import Tensor
 
 from pipelines import colours as colour
 from pipelines.backends import make_backend
+from pipelines.backends.base import FrameInputs, stack_rows
 from pipelines.checkpoint import Checkpoint, load_checkpoint
 from pipelines.condition import DRAWN
 from pipelines.device import pick_device, pick_dtype
 from pipelines.errors import PipelineError
 from pipelines.files import ModelFiles
+from pipelines.fold import Constants
+from pipelines.frame_graph import Form
 from pipelines.graph import PaintGraph, PaintInputs
 from pipelines.locate import locate
 from pipelines.lora import Adapter, LoraSwitch, load_lora
@@ -22,6 +25,7 @@ from pipelines.memory import check as check_memory
 from pipelines.noise import NoiseBank
 from pipelines.presets import Preset
 from pipelines.prompt import PromptEncoder
+from pipelines.recent import Recent
 from pipelines.sampler import one_step
 from pipelines.settings import Kind, Settings
 
@@ -64,8 +68,13 @@ class SDXSPipeline:
             unet=checkpoint.unet, controlnets=networks, vae=checkpoint.vae, step=one_step(checkpoint.scheduler)
         )
         self._is_xl = graph.pooled_width > 0
-        self._backend = make_backend(backend, graph.eval(), device=self.device)
+        graph = graph.eval().to(self.device)
+        if graph.decode.upcast:
+            graph.decode.float()
+        self._backend = make_backend(backend, graph, device=self.device)
         self._lora = LoraSwitch(checkpoint.unet, loras or {})
+        #: Each is some MB at full size.
+        self._constants: Recent[tuple[object, ...], Constants] = Recent(32)
 
     @classmethod
     def from_pretrained(
@@ -115,6 +124,16 @@ class SDXSPipeline:
         """The backend that runs, after ``auto`` was decided."""
         return self._backend.name
 
+    @property
+    def sizes(self) -> Sequence[tuple[int, int]]:
+        """The (height, width) it paints without a delay: its own, about three quarters and half of it."""
+        return list(dict.fromkeys(_share(self.size, share) for share in (1.0, 0.75, 0.5)))
+
+    @property
+    def batches(self) -> Sequence[int]:
+        """The batch sizes it is built for, rising."""
+        return self._backend.batches
+
     def prepare(self, settings: Settings, *, size: tuple[int, int] | None = None) -> None:
         """Do the work that is the same for every frame: encode prompts, draw noise, fold in the LoRA.
 
@@ -122,11 +141,11 @@ class SDXSPipeline:
         """
         height, width = size or self.size
         nets = self._nets_of(settings)
+        self._use_lora(settings)
         for prompt in {settings.prompt, settings.prompt_b or settings.prompt}:
-            self._encode_prompt(prompt)
+            self._constants_of(settings.replace(prompt=prompt, blend=0.0), (height, width))
         for seed in {settings.seed, settings.seed_b}:
             self._noise(seed, self._channels, height // 8, width // 8)
-        self._use_lora(settings)
         self._backend.prepare(nets)
 
     @torch.inference_mode()
@@ -157,31 +176,52 @@ class SDXSPipeline:
         control = self._in_polarity(maps.to(self.device, self.dtype), settings[0].kinds)
 
         # 2. What each sample's settings stand for: embeddings, noise, strengths.
-        embeddings = [self._encode_prompt.of(each) for each in settings]
-        start = self._start(settings, noise, colours, (height // 8, width // 8))
-        pooled = [each.pooled for each in embeddings if each.pooled is not None]
+        constants = [self._constants_of(each, (height, width)) for each in settings]
+        if noise is None:
+            start = torch.stack(list(self._start(settings, colours, (height, width))))
+        else:
+            start = self._enter(noise.to(self.device, self.dtype), settings, colours)
 
         # 3. ControlNets, U-Net, the one step, the decoder.
         inputs = PaintInputs(
             noise=start,
-            embeddings=torch.stack([each.tokens for each in embeddings]).to(self.dtype),
             maps=control,
             scales=torch.tensor([each.scales for each in settings], dtype=self.dtype, device=self.device),
-            pooled=torch.stack(pooled).to(self.dtype) if self._is_xl else None,
-            time_ids=self._time_ids(len(settings), height, width) if self._is_xl else None,
+            **stack_rows(constants),
         )
         return self._backend(inputs, nets)
 
     @torch.inference_mode()
-    def paint_uint8(self, maps: Tensor, settings: Sequence[Settings], colours: Tensor | None = None) -> Tensor:
-        """The same for the frame path, all on ``device``: maps uint8 B×K×H×W, pictures uint8 B×H×W×3."""
-        control = maps.to(self.dtype).div(255).unsqueeze(2).expand(-1, -1, 3, -1, -1)
-        pictures = self(control, settings, colours=colours)
-        return pictures.mul(255).round_().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    def paint_uint8(
+        self, maps: Tensor, settings: Sequence[Settings], colours: Tensor | None = None, *, form: Form = "rgb"
+    ) -> Tensor:
+        """The same for the frame path, all on ``device``: maps uint8 B×K×h×w, pictures uint8 of ``size`` in ``form``.
+
+        ``rgb``: B×H×W×3. ``yuv``: the planes of I420, B×(3H/2)×W. Maps may be smaller than ``size`` (see ``sizes``).
+        The pictures may be written over by the next call but one.
+        """
+        self._check_batch(maps, settings)
+        height, width = maps.shape[-2:]
+        self._use_lora(settings[0])
+        frames = FrameInputs(
+            maps=maps,
+            noise=self._start(settings, colours, (height, width)),
+            constants=[self._constants_of(each, (height, width)) for each in settings],
+            scales=[each.scales for each in settings],
+            inverted=[tuple(kind in self._inverted for kind in each.kinds) for each in settings],
+        )
+        return self._backend.paint(frames, self._nets_of(settings[0]), form, self.size)
 
     def _use_lora(self, settings: Settings) -> None:
         if self._lora.use(settings.lora, settings.lora_scale):
             self._backend.weights_changed("{}:{}".format(*self._lora.state))
+            self._constants.clear()
+
+    def _constants_of(self, settings: Settings, size: tuple[int, int]) -> Constants:
+        blend = (settings.prompt_b, settings.blend) if settings.blend > 0.0 and settings.prompt_b else None
+        key = (settings.prompt, blend, size if self._is_xl else None)
+        ids = self._time_ids(*size) if self._is_xl else None
+        return self._constants.get(key, lambda: self._backend.constants(self._encode_prompt.of(settings), ids))
 
     def _nets_of(self, settings: Settings) -> tuple[int, ...]:
         for kind in settings.kinds:
@@ -197,26 +237,31 @@ class SDXSPipeline:
             [1 - maps[:, k] if kind in self._inverted else maps[:, k] for k, kind in enumerate(kinds)], 1
         )
 
-    def _start(
-        self, settings: Sequence[Settings], noise: Tensor | None, colours: Tensor | None, size: tuple[int, int]
-    ) -> Tensor:
-        if noise is None:
-            noise = torch.stack([self._noise.of(each, self._channels, *size) for each in settings])
-        noise = noise.to(self.device, self.dtype)
+    def _start(self, settings: Sequence[Settings], colours: Tensor | None, size: tuple[int, int]) -> Sequence[Tensor]:
+        """The noise of each sample, with its colours if it keeps any."""
+        noise = [self._noise.of(each, self._channels, size[0] // 8, size[1] // 8) for each in settings]
+        if colours is None or not any(each.init_strength for each in settings):
+            return noise
+        return list(self._enter(torch.stack(noise), settings, colours))
+
+    def _enter(self, noise: Tensor, settings: Sequence[Settings], colours: Tensor | None) -> Tensor:
         if colours is None or not any(each.init_strength for each in settings):
             return noise
         strength = torch.tensor([each.init_strength for each in settings], dtype=self.dtype, device=self.device)
         band = self._encode_colours(colour.normalise(colours.to(self.device), self.dtype))
         return colour.enter(noise, band, strength)
 
-    def _time_ids(self, count: int, height: int, width: int) -> Tensor:
+    def _time_ids(self, height: int, width: int) -> Tensor:
         """Original size, crop, target size: all of them the picture itself."""
-        ids = torch.tensor([height, width, 0, 0, height, width], dtype=self.dtype, device=self.device)
-        return ids.expand(count, -1)
+        return torch.tensor([height, width, 0, 0, height, width], dtype=self.dtype, device=self.device)
 
     def _check(self, maps: Tensor, settings: Sequence[Settings]) -> None:
         if maps.ndim != 5 or maps.shape[2] != 3 or not maps.is_floating_point():
             raise PipelineError(f"Condition maps are float B×3×H×W or B×K×3×H×W; these are {_shape(maps)}.")
+        self._check_batch(maps, settings)
+
+    @staticmethod
+    def _check_batch(maps: Tensor, settings: Sequence[Settings]) -> None:
         if len(maps) != len(settings) or not len(maps):
             raise PipelineError(
                 f"There are {len(maps)} condition maps but {len(settings)} settings; give one for each."
@@ -229,7 +274,7 @@ class SDXSPipeline:
                 f"These settings take {len(first.kinds)} maps a picture ({', '.join(first.kinds) or 'text alone'}), "
                 f"but there are {maps.shape[1]}."
             )
-        check_size((maps.shape[3], maps.shape[4]))
+        check_size((maps.shape[-2], maps.shape[-1]))
 
 
 def check_size(size: tuple[int, int]) -> None:
@@ -239,6 +284,13 @@ def check_size(size: tuple[int, int]) -> None:
         raise PipelineError(
             f"Pictures of {width}×{height} can't be painted; give sides that are multiples of {SIDE_MULTIPLE}."
         )
+
+
+def _share(size: tuple[int, int], share: float) -> tuple[int, int]:
+    """About so much of each side, in whole steps; the size itself for 1."""
+    step = 2 * SIDE_MULTIPLE
+    height, width = (min(side, max(step, round(side * share / step) * step)) for side in size)
+    return size if share == 1.0 else (height, width)
 
 
 def _place(net: object, networks: Sequence[object]) -> int:

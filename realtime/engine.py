@@ -24,6 +24,17 @@ class Painter(Protocol):
         """(height, width) of its pictures."""
 
     @property
+    def sizes(self) -> Sequence[tuple[int, int]]:
+        """The (height, width) that it paints without a delay, its own first and the others smaller.
+
+        Maps of any of them may come; the pictures always have ``size``.
+        """
+
+    @property
+    def batches(self) -> Sequence[int]:
+        """The batch sizes that it is built for, rising; one between two of them costs as much as the larger."""
+
+    @property
     def device(self) -> torch.device: ...
 
     @property

@@ -5,7 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pipelines.backends.base import CPU_BATCHES, GPU_BATCHES, FrameInputs, Size, stack_frames
+from pipelines.fold import Constants
+from pipelines.frame_graph import Form, FrameGraph
 from pipelines.graph import PaintGraph, PaintInputs
+from pipelines.prompt import Embedding
 
 
 class EagerBackend:
@@ -14,14 +18,28 @@ class EagerBackend:
     name = "eager"
 
     def __init__(self, graph: PaintGraph, device: torch.device) -> None:
-        self._graph = graph.to(device)
-        if graph.decode.upcast:
-            graph.decode.float()
+        self._graph = graph
+        self._frames = FrameGraph(graph)
+        self._dtype = next(graph.unet.parameters()).dtype
+        self.batches = CPU_BATCHES if device.type == "cpu" else GPU_BATCHES
+
+    def constants(self, embedding: Embedding, time_ids: Tensor | None) -> Constants:
+        return Constants(
+            embeddings=embedding.tokens.to(self._dtype),
+            pooled=None if time_ids is None or embedding.pooled is None else embedding.pooled.to(self._dtype),
+            time_ids=time_ids,
+        )
 
     @torch.inference_mode()
     def __call__(self, inputs: PaintInputs, nets: tuple[int, ...]) -> Tensor:
         picture: Tensor = self._graph(inputs, nets)
         return picture
+
+    @torch.inference_mode()
+    def paint(self, frames: FrameInputs, nets: tuple[int, ...], form: Form, size: Size) -> Tensor:
+        inputs, inverted = stack_frames(frames)
+        pictures: Tensor = self._frames(inputs, inverted, nets, form, size)
+        return pictures
 
     def prepare(self, nets: tuple[int, ...]) -> None:
         """Nothing is compiled."""

@@ -12,15 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipelines.backends.base import CPU_BATCHES, FrameInputs, Size, stack_frames
 from pipelines.backends.ir_cache import converted
 from pipelines.errors import BackendError
+from pipelines.fold import Constants
+from pipelines.frame_graph import Form, to_bytes, to_control
 from pipelines.graph import PaintGraph, PaintInputs
+from pipelines.prompt import Embedding
 
 
 class OpenVINOBackend:
     """Traces the graph once for each choice of ControlNets and weights, and compiles it for each size that comes."""
 
     name = "openvino"
+    batches = CPU_BATCHES
 
     def __init__(self, graph: PaintGraph, device: torch.device) -> None:
         try:
@@ -31,7 +36,7 @@ class OpenVINOBackend:
             ) from None
         self._openvino = openvino
         self._core = openvino.Core()
-        self._graph = graph.to(device).float()
+        self._graph = graph.float()
         self._tag = ""
         self._models: OrderedDict[tuple[object, ...], Any] = OrderedDict()
         self._requests: OrderedDict[tuple[object, ...], Any] = OrderedDict()
@@ -41,6 +46,15 @@ class OpenVINOBackend:
         request, names = self._request(nets, {name: array.shape for name, array in arrays.items()})
         given = [arrays[name] for name in names]
         return torch.from_numpy(request.infer(given, share_inputs=True, share_outputs=False)[0])
+
+    def constants(self, embedding: Embedding, time_ids: Tensor | None) -> Constants:
+        return Constants(
+            embeddings=embedding.tokens, pooled=None if time_ids is None else embedding.pooled, time_ids=time_ids
+        )
+
+    def paint(self, frames: FrameInputs, nets: tuple[int, ...], form: Form, size: Size) -> Tensor:
+        inputs, inverted = stack_frames(frames)
+        return to_bytes(self(inputs.replace(maps=to_control(frames.maps, inverted, torch.float32)), nets), form, size)
 
     def prepare(self, nets: tuple[int, ...]) -> None:
         self._model(nets)
