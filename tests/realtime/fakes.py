@@ -50,8 +50,8 @@ class FlatConditioner:
 class NumberPainter:
     """A pipeline whose pictures are (the first map's value, the seed, scale × 100), after ``seconds`` of work.
 
-    Text alone is 0 in the first place. ``spoil`` may raise for a batch. Every batch's seeds are kept in ``batches``,
-    its settings in ``painted``, and its colours, if it had any, in ``colours``.
+    Text alone is 0 in the first place. ``spoil`` may raise for a batch. Every batch's seeds are kept in ``forwards``,
+    its settings in ``painted``, its maps' size in ``painted_sizes``, and its colours, if it had any, in ``colours``.
     """
 
     name = "numbers"
@@ -63,11 +63,15 @@ class NumberPainter:
         *,
         seconds: float = 0.0,
         size: tuple[int, int] = SIZE,
+        smaller: Sequence[tuple[int, int]] = (),
+        batches: Sequence[int] = (1,),
         controls: Sequence[Kind] = ("canny",),
         loras: Sequence[str] = (),
         spoil: Callable[[Sequence[Settings]], None] = lambda settings: None,
     ) -> None:
         self.size = size
+        self.sizes = (size, *smaller)
+        self.batches = tuple(batches)
         self.device = torch.device("cpu")
         self.controls = tuple(controls)
         self.loras = tuple(loras)
@@ -80,8 +84,9 @@ class NumberPainter:
         )
         self.seconds = seconds
         self.spoil = spoil
-        self.batches: list[list[int]] = []
+        self.forwards: list[list[int]] = []
         self.painted: list[list[Settings]] = []
+        self.painted_sizes: list[tuple[int, int]] = []
         self.colours: list[NDArray[np.uint8] | None] = []
         self.prepared: list[Settings] = []
         self.threads: set[str] = set()
@@ -94,14 +99,19 @@ class NumberPainter:
         self, maps: torch.Tensor, settings: Sequence[Settings], colours: torch.Tensor | None = None
     ) -> torch.Tensor:
         self.threads.add(threading.current_thread().name)
-        assert maps.shape == (len(settings), len(settings[0].kinds), *self.size)
+        size = (maps.shape[2], maps.shape[3])
+        assert maps.shape[:2] == (len(settings), len(settings[0].kinds))
+        assert size in self.sizes
         assert len({(each.kinds, each.lora, each.lora_scale) for each in settings}) == 1
-        self.batches.append([each.seed for each in settings])
+        self.forwards.append([each.seed for each in settings])
         self.painted.append(list(settings))
+        self.painted_sizes.append(size)
         self.colours.append(None if colours is None else colours.numpy().copy())
         self.spoil(settings)
         time.sleep(self.seconds)  # the model's work
         first = maps[:, 0] if maps.shape[1] else torch.zeros(len(settings), *self.size, dtype=torch.uint8)
+        if size != self.size:
+            first = torch.nn.functional.interpolate(first[:, None], self.size)[:, 0]  # the nearest value
         columns = [
             first,
             torch.tensor([each.seed % 256 for each in settings]).view(-1, 1, 1).expand_as(first),

@@ -88,7 +88,7 @@ async def test_without_a_change_nothing_is_painted_but_the_picture_is_shown_agai
     await viewer.until(lambda v: len(v.frames) >= 5)
     late = Viewer(session)
     await late.until(lambda v: v.frames)
-    assert model.batches[-2:] == [[0], [7]], "one for warming up, one for the session"
+    assert model.forwards[-2:] == [[0], [7]], "one for warming up, one for the session"
     frames = viewer.frames
     assert all(frame.image[0, 0].tolist() == [0, 7, 100] for frame in (*frames, *late.frames))
     for times in ("seq", "pts", "captured_ns"):
@@ -118,14 +118,14 @@ async def test_strokes_faster_than_the_model_are_painted_together_and_none_is_lo
     session = (await make_hub(model)).open("one", mode="draw")
     viewer = Viewer(session)
     await viewer.until(lambda v: v.frames)
-    before = len(model.batches)
+    before = len(model.forwards)
     for number in range(1, 61):
         assert session.draw(drawing(number))["id"] == number
         await asyncio.sleep(0.005)  # a hand that moves
     await viewer.until(lambda v: len(v.of_type("visible")) == 60)
     assert [event["id"] for event in viewer.of_type("visible")] == list(range(1, 61))
     assert shown(viewer) == 60
-    assert len(model.batches) - before < 30
+    assert len(model.forwards) - before < 30
     await until(lambda: settled(session))
 
 
@@ -174,9 +174,9 @@ async def test_nobody_watches_so_a_walk_rests(make_hub: MakeHub) -> None:
     await viewer.until(lambda v: len(v.frames) >= 10)
     viewer.leave()
     await until(lambda: settled(session))
-    before = len(model.batches)
+    before = len(model.forwards)
     await asyncio.sleep(5 * FRAME_SECONDS)  # the rest is the thing measured
-    assert len(model.batches) == before
+    assert len(model.forwards) == before
     session.change({"prompt": "chalk"})  # who listens is still told
     await viewer.until(lambda v: v.of_type("visible"))
     again = Viewer(session)

@@ -179,7 +179,7 @@ def test_a_model_that_raises_leaves_both_slots_usable() -> None:
 def test_warm_up_paints_every_batch_size_of_each_of_the_settings() -> None:
     painter = NumberPainter()
     Engine(painter, max_batch=3).warm_up(Settings(seed=5), Settings(seed=6, control="none"))
-    assert painter.batches == [[5], [5, 5], [5, 5, 5], [6], [6, 6], [6, 6, 6]]
+    assert painter.forwards == [[5], [5, 5], [5, 5, 5], [6], [6, 6], [6, 6, 6]]
     assert [each.seed for each in painter.prepared] == [5, 6]
 
 

@@ -118,8 +118,8 @@ def test_a_batch_takes_the_newest_frame_of_every_session(start: Callable[..., Sc
     for lane in lanes:
         lane.wait(lambda lane=lane: 10 + lane.settings.seed in lane.painted_seqs)
         assert lane.pictures[-1][0, 0].tolist() == [10 + lane.settings.seed, lane.settings.seed, 100]
-    assert painter.batches[0] == [1]
-    assert sorted(painter.batches[1]) == [1, 2, 3]
+    assert painter.forwards[0] == [1]
+    assert sorted(painter.forwards[1]) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("max_batch", [1, 2, 3])
@@ -141,7 +141,7 @@ def test_every_session_gets_its_turn_when_there_are_more_than_fit(
     refill(None)
     for lane in lanes:
         lane.wait(lambda lane=lane: len(lane.painted_seqs) >= 40)
-    for batch in painter.batches[1:]:  # the first was made before all were there
+    for batch in painter.forwards[1:]:  # the first was made before all were there
         for seed in batch:
             turns[seed] += 1
         assert max(turns.values()) - min(turns.values()) <= 2
@@ -174,7 +174,7 @@ def test_sessions_with_other_maps_or_another_lora_take_the_next_turn(
     gate.open()
     for lane in everybody:
         lane.wait(lambda lane=lane: 1 in lane.painted_seqs)
-    assert [sorted(batch) for batch in painter.batches] == [[1], [3, 4], [1, 2]]
+    assert [sorted(batch) for batch in painter.forwards] == [[1], [3, 4], [1, 2]]
 
 
 def test_other_scales_and_detectors_share_a_batch(start: Callable[..., Scheduler]) -> None:
@@ -191,7 +191,7 @@ def test_other_scales_and_detectors_share_a_batch(start: Callable[..., Scheduler
     gate.open()
     for lane in lanes:
         lane.wait(lambda lane=lane: 1 in lane.painted_seqs)
-    assert sorted(painter.batches[1]) == [1, 2, 3]
+    assert sorted(painter.forwards[1]) == [1, 2, 3]
 
 
 def test_a_lane_is_told_when_its_frame_is_taken_before_it_is_painted(start: Callable[..., Scheduler]) -> None:
@@ -243,7 +243,7 @@ def test_only_the_session_that_always_fails_is_given_up(start: Callable[..., Sch
         lane.wait(lambda lane=lane: len(lane.painted_seqs) > 20)
         assert len(lane.errors) <= 1
     assert scheduler.offer(lanes[1], lanes[1].frame(9)), "a session given up is unknown"
-    assert [1, 3] in [sorted(batch) for batch in painter.batches[-4:]], "the others share their batches again"
+    assert [1, 3] in [sorted(batch) for batch in painter.forwards[-4:]], "the others share their batches again"
 
 
 def test_settings_are_prepared_once_before_their_first_frame(start: Callable[..., Scheduler]) -> None:

@@ -70,11 +70,11 @@ async def test_a_busy_event_loop_gets_the_newest_picture_not_a_queue_of_them(mak
     painter = NumberPainter()
     session = (await make_hub(painter)).open("one")
     viewer = Viewer(session)
-    before = len(painter.batches)
+    before = len(painter.forwards)
     pause = threading.Event()
     for number in range(5):  # this coroutine holds the loop: no delivery can run in between
         session.push(numbered(number))
-        while len(painter.batches) <= before + number or session.status()["frames_dropped"] < number:
+        while len(painter.forwards) <= before + number or session.status()["frames_dropped"] < number:
             pause.wait(0.002)
     await until(lambda: settled(session))
     assert [frame.seq for frame in viewer.frames] == [4]
