@@ -22,6 +22,8 @@ SketchDetector = Literal["lineart_standard", "lineart", "pidinet", "hed", "drawn
 DepthEstimator = Literal["midas", "zoe", "leres"]
 Walk = Literal["none", "seeds", "prompts"]
 
+#: Milliseconds of the smallest latency that can be asked for: less than a frame or two is out of anybody's hands.
+LEAST_TARGET = 50
 #: The kinds of condition maps there are.
 KINDS: tuple[Kind, ...] = ("canny", "sketch", "depth")
 
@@ -44,6 +46,10 @@ class Settings:
     draws the lines; ``drawn`` takes the picture itself for a drawing. ``depth_estimator``: the network behind a depth
     map; ``depth_every``: 1..60, it is asked at every n-th frame; ``depth_smoothing``: 0..0.99, how slowly the range of
     depths that is spread over black to white may change.
+
+    Of a live stream: ``skip_similar``, 0..50 grey levels: a picture none of whose blocks differs by as much from the
+    last painted one isn't painted again; 0 paints each. ``latency_target``: 50..5000 ms, for which a governor trades
+    size, the pace of slow maps and frame rate while the device is busy; 0 paints everything in full.
     """
 
     prompt: Prompt = ""
@@ -66,8 +72,14 @@ class Settings:
     depth_estimator: DepthEstimator = "midas"
     depth_every: Annotated[int, Field(ge=1, le=60)] = 2
     depth_smoothing: Annotated[float, Field(ge=0.0, le=0.99)] = 0.9
+    skip_similar: Annotated[float, Field(ge=0.0, le=50.0)] = 0.0
+    latency_target: Annotated[int, Field(ge=0, le=5000)] = 0
 
     def __post_init__(self) -> None:
+        if 0 < self.latency_target < LEAST_TARGET:
+            raise SettingsError(
+                f"latency_target is {self.latency_target}; give {LEAST_TARGET} to 5000 ms, or 0 for no governor."
+            )
         if self.canny_low > self.canny_high:
             raise SettingsError(
                 f"canny_low ({self.canny_low}) is above canny_high ({self.canny_high}); give low ≤ high."
@@ -113,7 +125,7 @@ def _sentence(error: ValidationError) -> str:
     name = ".".join(str(part) for part in first["loc"]) or "settings"
     if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
         known = ", ".join(field.name for field in dataclasses.fields(Settings))
-        return f"There is no setting {name!r}; the settings are {known}."
+        return f"There is no setting {name!r}, only {known}."
     given = repr(first.get("input"))
     shown = given if len(given) <= 60 else given[:57] + "..."
     return f"{name} is {shown}: {first['msg'][0].lower()}{first['msg'][1:]}."
