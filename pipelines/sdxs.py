@@ -130,6 +130,11 @@ class SDXSPipeline:
         return list(dict.fromkeys(_share(self.size, share) for share in (1.0, 0.75, 0.5)))
 
     @property
+    def forms(self) -> Sequence[Form]:
+        """What the frame path can give its pictures as."""
+        return ("rgb", "yuv")
+
+    @property
     def batches(self) -> Sequence[int]:
         """The batch sizes it is built for, rising."""
         return self._backend.batches

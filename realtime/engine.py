@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipelines.frame_graph import Form
 from realtime.slot import Slot
 from realtime.streams import Streams, streams_for
 
@@ -35,6 +36,10 @@ class Painter(Protocol):
         """The batch sizes that it is built for, rising; one between two of them costs as much as the larger."""
 
     @property
+    def forms(self) -> Sequence[Form]:
+        """What it can give its pictures as: always ``rgb``, perhaps ``yuv``."""
+
+    @property
     def device(self) -> torch.device: ...
 
     @property
@@ -45,38 +50,50 @@ class Painter(Protocol):
         """Fill the caches (prompts, noises, style) that a picture with these settings needs."""
 
     def paint_uint8(
-        self, maps: torch.Tensor, settings: Sequence[Any], colours: torch.Tensor | None = None
+        self,
+        maps: torch.Tensor,
+        settings: Sequence[Any],
+        colours: torch.Tensor | None = None,
+        *,
+        form: Form = "rgb",
     ) -> torch.Tensor:
-        """uint8 B×K×H×W condition maps on the device to uint8 B×H×W×3 pictures there.
+        """uint8 B×K×h×w condition maps on the device, of one of ``sizes``, to uint8 pictures of ``size`` there.
 
         The maps are in the order of ``settings[i].kinds``, which is the same for the batch, as are LoRA and its scale.
-        ``colours``: uint8 B×H/4×W/4×3 on the device, the camera pictures made small; None when no picture keeps any.
+        ``colours``: uint8 B×h/4×w/4×3 on the device, the camera pictures made small; None when no picture keeps any.
+        ``form``: B×H×W×3 or the planes of I420, B×(3H/2)×W (``pipelines.frame_graph.Form``). The next call but one
+        may write over what it returns.
         """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Painted:
-    """What one forward gave: uint8 H×W×3 pictures in the order of the batch, and the model's ms for all of them."""
+    """What one forward gave: pictures in the engine's form, in the order of the batch, and the ms for all of them."""
 
     pictures: list[NDArray[np.uint8]]
     model_ms: float
 
 
 class Engine:
-    """Paints batches of up to ``max_batch`` pictures. All methods are called from the one inference thread.
+    """Paints batches of up to ``max_batch`` pictures, uint8 H×W×3 or, as ``yuv``, the planes that an encoder takes.
 
-    ``begin`` and ``finish`` take turns: at most two batches are in flight, finished in the order they began.
+    All methods are called from the one inference thread. ``begin`` and ``finish`` take turns: at most two batches are
+    in flight, finished in the order they began.
     """
 
-    def __init__(self, painter: Painter, *, max_batch: int = 1, streams: Streams | None = None) -> None:
+    def __init__(
+        self, painter: Painter, *, max_batch: int = 1, form: Form = "rgb", streams: Streams | None = None
+    ) -> None:
         self.painter = painter
         self.max_batch = max_batch
+        self.form: Form = form
         self._streams = streams or streams_for(painter.device)
         self._slots = [
             Slot(
                 capacity=max_batch,
                 planes=max(1, len(painter.controls)),
-                size=painter.size,
+                sizes=painter.sizes,
+                form=form,
                 device=painter.device,
                 streams=self._streams,
             )
@@ -102,9 +119,9 @@ class Engine:
         settings: Sequence[Any],
         colours: Sequence[NDArray[np.uint8] | None] | None = None,
     ) -> Slot:
-        """Enqueue uint8 K×H×W condition maps with one Settings each; doesn't wait for the device.
+        """Enqueue uint8 K×h×w condition maps with one Settings each; doesn't wait for the device.
 
-        ``colours``: of each picture uint8 H/4×W/4×3, or None where its ``init_strength`` is 0. Raises ValueError for a
+        ``colours``: of each picture uint8 h/4×w/4×3, or None where its ``init_strength`` is 0. Raises ValueError for a
         batch of a wrong length or maps that don't fit together, RuntimeError while both slots are in flight, and what
         the pipeline raises; then nothing of this batch is left in flight.
         """
@@ -132,17 +149,17 @@ class Engine:
             slot.count = 0
 
     def warm_up(self, *settings: Any) -> None:
-        """Paint blank maps with each of ``settings`` at every batch size, so that no first user pays for laziness."""
+        """Paint blank maps with each of ``settings`` at every batch size that the painter is built for."""
         for each in settings:
             self.prepare(each)
             blank = np.zeros((len(each.kinds), *self.painter.size), np.uint8)
-            for count in range(1, self.max_batch + 1):
+            for count in (each for each in self.painter.batches if each <= self.max_batch):
                 self.finish(self.begin([blank] * count, [each] * count))
 
     def _enqueue(self, slot: Slot, count: int, settings: Sequence[Any]) -> None:
         def compute() -> None:
             slot.started.record()
-            slot.keep(self.painter.paint_uint8(slot.maps, settings, colours=slot.colours))
+            slot.keep(self.painter.paint_uint8(slot.maps, settings, colours=slot.colours, form=self.form))
 
         self._streams.upload.submit(slot.upload, done=slot.uploaded)
         self._streams.compute.submit(compute, done=slot.computed, after=slot.uploaded)

@@ -10,12 +10,10 @@ import torch
 
 from pipelines.condition import Conditioner
 from pipelines.errors import CheckpointError, DownloadError, MemoryShortage, NoSuchModel, PipelineError
+from pipelines.frame_graph import Form
 from pipelines.settings import Kind, Settings
 from realtime.engine import Engine, Painter
 from realtime.errors import BadInput
-
-#: On a GPU company is nearly free. On a CPU a picture more takes its full time, which the others would wait for.
-GPU_BATCH, CPU_BATCH = 8, 1
 
 #: The precisions by the names that people use for them.
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
@@ -41,7 +39,8 @@ class Model:
 
         Warm are the settings of a new session and those of text alone; another control costs its first user a moment.
         """
-        engine = Engine(self.painter, max_batch=CPU_BATCH if self.painter.device.type == "cpu" else GPU_BATCH)
+        form: Form = "yuv" if "yuv" in self.painter.forms else "rgb"
+        engine = Engine(self.painter, max_batch=self.painter.batches[-1], form=form)
         for kind in self.defaults.kinds:
             self.conditioners[kind].warm_up(self.painter.size, self.defaults)
         engine.warm_up(*([self.defaults] if self.defaults.kinds else []), text_alone(self.defaults))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 VIDEO_TIME_BASE = Fraction(1, 90_000)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Frame:
     """One picture in flight.
 
@@ -39,15 +41,57 @@ class Frame:
             captured_ns=time.monotonic_ns() if captured_ns is None else captured_ns,
         )
 
+    @property
+    def format(self) -> str:
+        """The pixel format that it is in, as FFmpeg names it: what an encoder is given without a conversion."""
+        return "rgb24"
+
     def to_video_frame(self, format: str = "yuv420p") -> av.VideoFrame:
         """The same picture for an encoder, pts and time base kept. Odd sizes lose their last row or column."""
         height, width = self.image.shape[0] & ~1, self.image.shape[1] & ~1
         even = np.ascontiguousarray(self.image[:height, :width])
-        picture = av.VideoFrame.from_ndarray(even, format="rgb24").reformat(format=format)
-        picture.pts = self.pts
-        picture.time_base = self.time_base
-        return picture
+        return self._timed(av.VideoFrame.from_ndarray(even, format="rgb24"), format)
 
     def replace_image(self, image: NDArray[np.uint8]) -> Frame:
-        """The painted frame: another picture, the same identity and times."""
-        return dataclasses.replace(self, image=image)
+        """The painted frame: another picture, the same identity and times.
+
+        uint8 H×W×3, RGB, or the planes of I420, uint8 (3H/2)×W.
+        """
+        if image.ndim == 3:
+            return Frame(
+                image=image, seq=self.seq, pts=self.pts, time_base=self.time_base, captured_ns=self.captured_ns
+            )
+        return PlanarFrame(
+            planes=image, seq=self.seq, pts=self.pts, time_base=self.time_base, captured_ns=self.captured_ns
+        )
+
+    def _timed(self, picture: av.VideoFrame, format: str) -> av.VideoFrame:
+        if picture.format.name != format:
+            picture = picture.reformat(format=format)
+        picture.pts, picture.time_base = self.pts, self.time_base
+        return picture
+
+
+class PlanarFrame(Frame):
+    """A Frame in the form that encoders take, so that it is converted once for all viewers, or never.
+
+    ``planes``: uint8 (3H/2)×W, I420 in ITU-R BT.601's video range: H rows of Y, then U and V at half the sides, each
+    filling H/4 rows. ``image`` is made of them when somebody asks for it.
+    """
+
+    planes: NDArray[np.uint8]
+
+    def __init__(self, *, planes: NDArray[np.uint8], seq: int, pts: int, time_base: Fraction, captured_ns: int) -> None:
+        fields = {"planes": planes, "seq": seq, "pts": pts, "time_base": time_base, "captured_ns": captured_ns}
+        self.__dict__.update(fields)  # it is frozen
+
+    @functools.cached_property
+    def image(self) -> NDArray[np.uint8]:
+        return np.asarray(cv2.cvtColor(self.planes, cv2.COLOR_YUV2RGB_I420), dtype=np.uint8)
+
+    @property
+    def format(self) -> str:
+        return "yuv420p"
+
+    def to_video_frame(self, format: str = "yuv420p") -> av.VideoFrame:
+        return self._timed(av.VideoFrame.from_ndarray(self.planes, format="yuv420p"), format)

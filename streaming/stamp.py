@@ -68,10 +68,22 @@ def read(image: NDArray[np.uint8]) -> Stamp | None:
 
 
 def copy(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
-    """Copy the stamp's row of ``source`` over that of ``target``, in place, resized to the target's width."""
+    """Copy the stamp's row of ``source`` over that of ``target``, in place, resized to the target's width.
+
+    ``source``: uint8 H×W×3. ``target``: another, or the planes of I420, uint8 (3H/2)×W.
+    """
     width = target.shape[1]
+    rows = row_height(width)
     band = np.ascontiguousarray(source[: row_height(source.shape[1])])
-    target[: row_height(width)] = cv2.resize(band, (width, row_height(width)), interpolation=cv2.INTER_AREA)
+    resized = cv2.resize(band, (width, rows), interpolation=cv2.INTER_AREA)
+    if target.ndim == 3:
+        target[:rows] = resized
+        return
+    height = target.shape[0] * 2 // 3
+    # Black is 16 and white 235 in video range; both are without colour.
+    target[:rows] = (resized.mean(axis=2) * (219 / 255) + 16).round()
+    for plane in target[height:].reshape(2, height // 2, width // 2):
+        plane[: (rows + 1) // 2] = 128
 
 
 def _middle(band: NDArray[np.float64], left: int, right: int) -> float:

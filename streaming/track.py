@@ -45,7 +45,7 @@ class OutgoingVideo(MediaStreamTrack):
         self._ready.set()
 
     async def recv(self) -> av.VideoFrame:
-        """The newest frame as RGB; the encoder converts it in its own thread. Raises MediaStreamError once stopped."""
+        """The newest frame as it is; an encoder converts in its own thread. Raises MediaStreamError once stopped."""
         await self._ready.wait()
         if self.readyState != "live" or self._slot is None:
             raise MediaStreamError
@@ -53,7 +53,7 @@ class OutgoingVideo(MediaStreamTrack):
         self._ready.clear()
         self._pts = max(self._offered_at, self._pts + 1)
         self.sent += 1
-        picture = frame.to_video_frame("rgb24")
+        picture = frame.to_video_frame(frame.format)
         picture.pts, picture.time_base = self._pts, VIDEO_TIME_BASE
         return picture
 

@@ -11,6 +11,7 @@ import torch
 from aiohttp import web
 
 from pipelines import SDXSPipeline, Settings
+from pipelines.frame_graph import Form
 from realtime.config import make
 from realtime.hub import Hub
 from realtime.serve import HUB, build
@@ -27,10 +28,15 @@ class SlowPipeline:
         return getattr(self._pipe, name)
 
     def paint_uint8(
-        self, maps: torch.Tensor, settings: Sequence[Settings], colours: torch.Tensor | None = None
+        self,
+        maps: torch.Tensor,
+        settings: Sequence[Settings],
+        colours: torch.Tensor | None = None,
+        *,
+        form: Form = "rgb",
     ) -> torch.Tensor:
         end = time.monotonic() + self._seconds
-        painted = self._pipe.paint_uint8(maps, settings, colours=colours)
+        painted = self._pipe.paint_uint8(maps, settings, colours=colours, form=form)
         time.sleep(max(0.0, end - time.monotonic()))  # the slow model's work
         return painted
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipelines.condition import Conditioner, ConditionMap
+from pipelines.frame_graph import Form
 from pipelines.presets import Control, Preset, Style
 from pipelines.settings import KINDS, Kind, Settings
 from realtime.model import Model, wrap
@@ -57,6 +58,7 @@ class NumberPainter:
     name = "numbers"
     backend_name = "fake"
     dtype = torch.float32
+    forms: Sequence[Form] = ("rgb",)
 
     def __init__(
         self,
@@ -96,8 +98,14 @@ class NumberPainter:
         self.prepared.append(settings)
 
     def paint_uint8(
-        self, maps: torch.Tensor, settings: Sequence[Settings], colours: torch.Tensor | None = None
+        self,
+        maps: torch.Tensor,
+        settings: Sequence[Settings],
+        colours: torch.Tensor | None = None,
+        *,
+        form: Form = "rgb",
     ) -> torch.Tensor:
+        assert form in self.forms
         self.threads.add(threading.current_thread().name)
         size = (maps.shape[2], maps.shape[3])
         assert maps.shape[:2] == (len(settings), len(settings[0].kinds))

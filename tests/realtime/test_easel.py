@@ -133,9 +133,11 @@ async def test_a_drawing_of_another_shape_is_kept_whole_on_white(make_hub: MakeH
     class Seen(NumberPainter):
         maps: NDArray[np.uint8]
 
-        def paint_uint8(self, maps: Any, settings: Sequence[Settings], colours: Any = None) -> Any:
+        def paint_uint8(
+            self, maps: Any, settings: Sequence[Settings], colours: Any = None, *, form: Any = "rgb"
+        ) -> Any:
             self.maps = maps.numpy().copy()
-            return super().paint_uint8(maps, settings, colours)
+            return super().paint_uint8(maps, settings, colours, form=form)
 
     model = Seen(controls=CONTROLS)
     session = (await make_hub(model)).open("one", mode="draw")

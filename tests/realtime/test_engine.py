@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipelines.frame_graph import Form
 from pipelines.settings import Kind, Settings
 from realtime.engine import Engine
 from realtime.streams import NullStreams
@@ -177,9 +178,9 @@ def test_a_model_that_raises_leaves_both_slots_usable() -> None:
 
 
 def test_warm_up_paints_every_batch_size_of_each_of_the_settings() -> None:
-    painter = NumberPainter()
-    Engine(painter, max_batch=3).warm_up(Settings(seed=5), Settings(seed=6, control="none"))
-    assert painter.forwards == [[5], [5, 5], [5, 5, 5], [6], [6, 6], [6, 6, 6]]
+    painter = NumberPainter(batches=(1, 2, 4, 8))
+    Engine(painter, max_batch=4).warm_up(Settings(seed=5), Settings(seed=6, control="none"))
+    assert painter.forwards == [[5], [5, 5], [5] * 4, [6], [6, 6], [6] * 4]
     assert [each.seed for each in painter.prepared] == [5, 6]
 
 
@@ -191,11 +192,67 @@ class SeenPainter(NumberPainter):
         self.maps: list[np.ndarray] = []
 
     def paint_uint8(
-        self, maps: torch.Tensor, settings: Sequence[Settings], colours: torch.Tensor | None = None
+        self,
+        maps: torch.Tensor,
+        settings: Sequence[Settings],
+        colours: torch.Tensor | None = None,
+        *,
+        form: Form = "rgb",
     ) -> torch.Tensor:
         assert maps.is_contiguous()
         self.maps.append(maps.numpy().copy())
-        return super().paint_uint8(maps, settings, colours)
+        return super().paint_uint8(maps, settings, colours, form=form)
+
+
+class PlanarPainter(NumberPainter):
+    """Gives planes of one value each: Y is the first map's value, U the seed."""
+
+    forms = ("rgb", "yuv")
+
+    def paint_uint8(
+        self,
+        maps: torch.Tensor,
+        settings: Sequence[Settings],
+        colours: torch.Tensor | None = None,
+        *,
+        form: Form = "rgb",
+    ) -> torch.Tensor:
+        pictures = super().paint_uint8(maps, settings, colours, form="rgb")
+        if form == "rgb":
+            return pictures
+        count, height, width, _ = pictures.shape
+        halves = pictures[:, ::2, ::2, 1:].permute(0, 3, 1, 2).reshape(count, height // 2, width)
+        return torch.cat([pictures[..., 0], halves], 1)
+
+
+def test_planes_go_the_same_way(late: LateStreams) -> None:
+    engine = Engine(PlanarPainter(), max_batch=2, form="yuv", streams=late)
+    kept = []
+    for number in range(20):
+        slot = engine.begin([_map(number), _map(number + 1)], [Settings(seed=number), Settings(seed=number + 1)])
+        kept.append((number, engine.finish(slot).pictures))
+    height, width = SIZE
+    for number, pictures in kept:
+        for picture, each in zip(pictures, (number, number + 1), strict=True):
+            assert picture.shape == (height * 3 // 2, width)
+            assert np.unique(picture[:height]).tolist() == [each]
+            assert np.unique(picture[height : height + height // 4]).tolist() == [each]
+
+
+def test_maps_of_the_smaller_sizes_are_taken_in_any_order(late: LateStreams) -> None:
+    """Whatever lay in the buffers before: each batch is shown its own maps, and gives pictures of the full size."""
+    size, smaller = (16, 32), ((12, 24), (8, 16))
+    painter = NumberPainter(size=size, smaller=smaller)
+    engine = Engine(painter, max_batch=3, streams=late)
+    rng = random.Random(1)
+    for number in range(40):
+        height, width = rng.choice((size, *smaller))
+        values = [number, number + 1, number + 2][: rng.randint(1, 3)]
+        maps = [np.full((1, height, width), each, np.uint8) for each in values]
+        painted = engine.finish(engine.begin(maps, [Settings(seed=each * 7) for each in values]))
+        assert {picture.shape for picture in painted.pictures} == {(*size, 3)}
+        _check(painted.pictures, values)
+    assert set(painter.painted_sizes) == {size, *smaller}
 
 
 @pytest.mark.parametrize("streams", ["late", "null"])

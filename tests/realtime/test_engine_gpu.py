@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipelines.frame_graph import Form
 from pipelines.settings import Kind, Settings
 from realtime.engine import Engine
 from tests.realtime.fakes import NumberPainter
@@ -27,7 +28,12 @@ class BusyPainter(NumberPainter):
         self._work = torch.rand(4096, 4096, device=self.device)
 
     def paint_uint8(
-        self, maps: torch.Tensor, settings: Sequence[Settings], colours: torch.Tensor | None = None
+        self,
+        maps: torch.Tensor,
+        settings: Sequence[Settings],
+        colours: torch.Tensor | None = None,
+        *,
+        form: Form = "rgb",
     ) -> torch.Tensor:
         for _ in range(3):
             self._work = (self._work @ self._work).clamp_(0, 1)

@@ -37,9 +37,9 @@ class Seen(NumberPainter):
 
     maps: NDArray[np.uint8]
 
-    def paint_uint8(self, maps: Any, settings: Sequence[Settings], colours: Any = None) -> Any:
+    def paint_uint8(self, maps: Any, settings: Sequence[Settings], colours: Any = None, *, form: Any = "rgb") -> Any:
         self.maps = maps.numpy().copy()
-        return super().paint_uint8(maps, settings, colours)
+        return super().paint_uint8(maps, settings, colours, form=form)
 
 
 ALL: dict[str, Any] = {"controls": ("canny", "sketch", "depth"), "loras": ("anime", "ink")}

@@ -60,3 +60,31 @@ def test_painted_it_keeps_its_identity() -> None:
 def test_it_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Frame(image=image(8, 8), seq=0, pts=0).seq = 1  # type: ignore[misc]
+
+
+def planes(height: int, width: int) -> np.ndarray:
+    return av.VideoFrame.from_ndarray(image(height, width), format="rgb24").reformat(format="yuv420p").to_ndarray()
+
+
+def test_planes_go_to_an_encoder_as_they_are() -> None:
+    frame = Frame(image=image(64, 96), seq=5, pts=1234, time_base=Fraction(1, 1000), captured_ns=42)
+    painted = frame.replace_image(planes(64, 96))
+    assert (painted.seq, painted.pts, painted.time_base, painted.captured_ns) == (5, 1234, Fraction(1, 1000), 42)
+    picture = painted.to_video_frame(painted.format)
+    assert (picture.pts, picture.time_base, picture.format.name) == (1234, Fraction(1, 1000), "yuv420p")
+    assert np.array_equal(picture.to_ndarray(), planes(64, 96))
+
+
+def test_who_asks_planes_for_a_picture_gets_rgb() -> None:
+    painted = Frame(image=image(64, 96), seq=5, pts=0).replace_image(planes(64, 96))
+    assert painted.image.shape == (64, 96, 3)
+    assert np.abs(painted.image.astype(int) - image(64, 96)).max() <= 8
+    assert painted.image is painted.image, "converted once"
+    again = painted.replace_image(image(32, 32))
+    assert (again.format, again.seq) == ("rgb24", 5)
+
+
+def test_planes_can_still_become_another_format() -> None:
+    picture = Frame(image=image(64, 96), seq=0, pts=7).replace_image(planes(64, 96)).to_video_frame("rgb24")
+    assert (picture.format.name, picture.pts) == ("rgb24", 7)
+    assert np.abs(picture.to_ndarray().astype(int) - image(64, 96)).max() <= 8

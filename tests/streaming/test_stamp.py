@@ -73,6 +73,21 @@ def test_copied_to_another_size_it_still_reads(target: tuple[int, int]) -> None:
     assert stamp.read(painted) == stamp.Stamp(counter=4711, time_ms=99_999)
 
 
+@pytest.mark.parametrize("target", [(128, 128), (512, 512), (256, 288), (720, 1280)])
+def test_copied_into_planes_it_still_reads(target: tuple[int, int]) -> None:
+    source, painted = picture(256, 256), picture(*target)
+    stamp.draw(source, 4711, 99_999)
+    planes = av.VideoFrame.from_ndarray(painted, format="rgb24").reformat(format="yuv420p").to_ndarray()
+    before = planes.copy()
+    stamp.copy(source, planes)
+    seen = av.VideoFrame.from_ndarray(planes, format="yuv420p").to_ndarray(format="rgb24")
+    assert stamp.read(seen) == stamp.Stamp(counter=4711, time_ms=99_999)
+    height, row = target[0], stamp.row_height(target[1])
+    assert np.array_equal(planes[row:height], before[row:height]), "the rest is as it was"
+    halves = [each[height:].reshape(2, height // 2, -1)[:, (row + 1) // 2 :] for each in (planes, before)]
+    assert np.array_equal(*halves)
+
+
 @pytest.mark.parametrize("codec", ["libx264", "libvpx"])
 def test_it_survives_hard_compression(codec: str) -> None:
     encoder = av.CodecContext.create(codec, "w")
