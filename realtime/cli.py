@@ -146,7 +146,7 @@ def image(
     still.check_target(target)
     picture = None if source == "-" else still.read_picture(Path(source))
     loaded = _load(model, device, backend, dtype, shape, control, controlnet, lora, vae)
-    still.write_picture(target, still.paint_still(picture, loaded, loaded.defaults.replace(patch), shape))
+    still.write_picture(target, still.paint_still(picture, loaded, loaded.defaults.replace(patch)))
     _say(f"{target}")
 
 

@@ -23,20 +23,16 @@ from streaming.picture import decode_picture
 Picture = NDArray[np.uint8]
 
 
-def paint_still(
-    source: Picture | None, model: Model, settings: Settings, size: tuple[int, int] | None = None
-) -> Picture:
-    """Paint uint8 H×W×3 RGB at ``size`` (height, width; the model's own if left out); None paints from text alone.
+def paint_still(source: Picture | None, model: Model, settings: Settings) -> Picture:
+    """Paint uint8 H×W×3 RGB at the model's size; None paints from text alone.
 
     Of a photograph the middle is painted, of a drawing (``sketch_detector`` ``drawn``) the whole, on white paper.
-    Raises ``pipelines.errors.PipelineError`` for a size that the model can't paint.
     """
-    size = size or model.painter.size
     settings = text_alone(settings).replace(init_strength=0.0) if source is None else settings
     picture = np.zeros((1, 1, 3), np.uint8) if source is None else source
     is_drawing = "sketch" in settings.kinds and settings.sketch_detector == "drawn"
     with contextlib.closing(MapDesk(model.conditioners, device=model.painter.device, wait=True)) as desk:
-        prepare = Preparer(size=size, keeper=desk.keeper(), fit=fit_whole if is_drawing else fit)
+        prepare = Preparer(size=model.painter.size, keeper=desk.keeper(), fit=fit_whole if is_drawing else fit)
         with contextlib.closing(prepare):
             prepared = prepare(Frame(image=picture, seq=0, pts=0), settings)
     maps = _on_device(prepared.planes, model)
