@@ -8,12 +8,14 @@ of it, and a GPU as a CPU.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import psutil
 import torch
 
 from pipelines import layout
+from pipelines.backends.base import GPU_BATCHES
 from pipelines.errors import MemoryShortage
 from pipelines.files import ModelFiles
 from pipelines.parts import text_encoders
@@ -28,8 +30,6 @@ _UNET, _TINY, _KL = 800, 1120, 4270
 _UNET_WIDTH, _TINY_WIDTH, _KL_WIDTH = 320, 64, 128
 #: The fixed part: workspaces of the kernels.
 _WORKSPACE = 192 * 2**20
-#: Pictures that a GPU paints at once; a CPU paints one.
-_GPU_BATCH = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,30 +67,36 @@ def estimate(
 
 def check(
     files: ModelFiles, *, dtype: torch.dtype, device: torch.device, size: tuple[int, int], backend: str = "auto"
-) -> None:
-    """That a model fits beside what else is in memory. Raises MemoryShortage with both amounts.
+) -> int:
+    """That a model fits beside what else is in memory; how many pictures at once do, of ``GPU_BATCHES`` on a GPU.
+
+    Raises MemoryShortage with both amounts if not even one does.
 
     On its way to a GPU the model passes through the host's memory, which is looked at too. On a CPU the OpenVINO
     backend, which ``auto`` takes there, has the networks a second time: measured with SDXS-512 and its ControlNet in
     f32, 2.5 GiB for ``eager`` and 4.6 GiB for it.
     """
     on_gpu = device.type == "cuda"
-    needs = estimate(
+    needs = functools.partial(
+        estimate,
         read_json(files.directory / "unet" / "config.json"),
         vae=read_json(files.vae / "config.json"),
         texts=[read_json(files.directory / name / "config.json") for name in text_encoders(files.directory)],
         controlnets=[read_json(folder / "config.json") for folder in dict.fromkeys(files.controlnets.values())],
         dtype=dtype,
         size=size,
-        batch=_GPU_BATCH if on_gpu else 1,
         copies=1 if on_gpu or backend == "eager" else 2,
     )
     height, width = size
     what = f"{files.preset.name} at {width}×{height}"
-    if on_gpu:
-        _compare(what, needs.total, torch.cuda.mem_get_info(device)[0], f"on the GPU {device}")
-    on_host = needs.weights if on_gpu else needs.total
+    alone = needs(batch=1)
+    on_host = alone.weights if on_gpu else alone.total
     _compare(what, on_host, psutil.virtual_memory().available, "of memory")
+    if not on_gpu:
+        return 1
+    free = torch.cuda.mem_get_info(device)[0]
+    _compare(what, alone.total, free, f"on the GPU {device}")
+    return max(batch for batch in GPU_BATCHES if batch == 1 or needs(batch=batch).total <= free)
 
 
 def _compare(what: str, needed: int, free: int, where: str) -> None:

@@ -48,10 +48,12 @@ class SDXSPipeline:
         device: torch.device | None = None,
         size: tuple[int, int] | None = None,
         loras: dict[str, Adapter] | None = None,
+        max_batch: int = 16,
     ) -> None:
         self.preset = preset
         self.name = preset.name
         self.size = size or preset.size
+        self._max_batch = max_batch
         self.device = device or torch.device("cpu")
         self.dtype: torch.dtype = next(checkpoint.unet.parameters()).dtype
         self.controls: tuple[Kind, ...] = tuple(checkpoint.controlnets)
@@ -114,10 +116,12 @@ class SDXSPipeline:
         """The same for files that are here (``pipelines.locate``)."""
         precision = dtype or pick_dtype(files.preset, device)
         check_size(size or files.preset.size)
-        check_memory(files, dtype=precision, device=device, size=size or files.preset.size, backend=backend)
+        max_batch = check_memory(files, dtype=precision, device=device, size=size or files.preset.size, backend=backend)
         checkpoint = load_checkpoint(files, dtype=precision)
         loras = {name: load_lora(path, checkpoint.unet) for name, path in files.loras.items()}
-        return cls(checkpoint, files.preset, backend=backend, device=device, size=size, loras=loras)
+        return cls(
+            checkpoint, files.preset, backend=backend, device=device, size=size, loras=loras, max_batch=max_batch
+        )
 
     @property
     def backend_name(self) -> str:
@@ -136,8 +140,8 @@ class SDXSPipeline:
 
     @property
     def batches(self) -> Sequence[int]:
-        """The batch sizes it is built for, rising."""
-        return self._backend.batches
+        """The batch sizes it is built for, rising, as far as memory allows."""
+        return [each for each in self._backend.batches if each <= self._max_batch]
 
     def prepare(self, settings: Settings, *, size: tuple[int, int] | None = None) -> None:
         """Do the work that is the same for every frame: encode prompts, draw noise, fold in the LoRA.

@@ -103,10 +103,21 @@ def test_a_gpu_is_looked_at_and_the_host_on_the_way_to_it(monkeypatch: pytest.Mo
     files = locate("embedded")
     options = {"dtype": torch.float16, "device": GPU, "size": (256, 256)}
     free_memory(monkeypatch, host=2**30, gpu=2**30)
-    memory.check(files, **options)
+    assert memory.check(files, **options) == 16
     free_memory(monkeypatch, host=2**30, gpu=2**20)
     with pytest.raises(MemoryShortage, match="on the GPU cuda:0"):
         memory.check(files, **options)
     free_memory(monkeypatch, host=2**20, gpu=2**30)
     with pytest.raises(MemoryShortage, match="of memory"):
         memory.check(files, **options)
+
+
+def test_a_small_gpu_takes_fewer_pictures_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"dtype": torch.float16, "device": GPU, "size": (256, 256)}
+    found = []
+    for free in (150, 300, 2000):
+        free_memory(monkeypatch, host=2**30, gpu=free * 2**20)
+        found.append(memory.check(locate("embedded"), **options))
+    assert found == sorted(found)
+    assert found[0] < found[1]
+    assert found[-1] == 16
