@@ -149,7 +149,7 @@ def _memory() -> Iterator[Finding]:
         mend="" if fits else "Close other programs, or take the embedded model.",
     )
     if cuda:
-        yield _gpu_memory(BEST, memory_needed(BEST, dtype=torch.float16, batch=8).total)
+        yield _gpu_memory(BEST, memory_needed(BEST, dtype=torch.float16).total)
 
 
 def _gpu_memory(name: str, needed: int) -> Finding:
