@@ -18,7 +18,7 @@ from playwright.async_api import Browser, Page
 from skimage import data
 
 from realtime.bench.browser import chromium
-from realtime.bench.e2e import server
+from realtime.bench.server import server
 from streaming.frame import Frame
 
 DOCS = Path(__file__).parent

@@ -14,7 +14,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from realtime.errors import BadInput
 from realtime.models_command import models_app
 from realtime.one_line_errors import OneLineErrors, errors
 from realtime.options import (
@@ -188,17 +187,26 @@ def video(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="model, loop or e2e.")],
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="model, loop, sessions, start, memory or e2e.")],
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write it to this file.")] = None,
-    model: Model = "embedded",
-    seconds: Annotated[float, typer.Option(min=1, help="How long to measure.")] = 20.0,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="As elsewhere, or random:LAYOUT for random weights; auto is the embedded model on a CPU, "
+            "random:sdxs-512-dreamshaper on a CUDA GPU."
+        ),
+    ] = "auto",
+    seconds: Annotated[float | None, typer.Option(min=1, help="How long to measure (not start, not memory).")] = None,
+    painter: Annotated[str | None, typer.Option(help="sessions: simulated:4ms or simulated:3ms+1ms.")] = None,
+    trace: Annotated[Path | None, typer.Option(help="loop: also write a Chrome trace of it to this file.")] = None,
+    frames: Annotated[int | None, typer.Option(min=100, help="memory: how many to paint (10000).")] = None,
 ) -> None:
-    """Measure: the model next to diffusers, what the loop costs, or the way from camera to display in a browser."""
+    """Measure: the model next to diffusers (model), what the loop costs (loop), how many people share a device
+    (sessions), the start of the server (start), leaks (memory), or from camera to display in a browser (e2e)."""
     from realtime import bench as benchmarks
 
-    if what not in benchmarks.BENCHMARKS:
-        raise BadInput(f"There is no benchmark {what!r}; there are {', '.join(benchmarks.BENCHMARKS)}.")
-    benchmarks.main(what, json_path, model=model, seconds=seconds)
+    options = {"seconds": seconds, "painter": painter, "trace": trace, "frames": frames}
+    benchmarks.main(what, json_path, model=model, **options)
 
 
 app.add_typer(models_app, name="models")

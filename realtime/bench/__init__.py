@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from realtime.errors import BadInput
 
-from realtime.bench.report import Report
+if TYPE_CHECKING:
+    from realtime.bench.report import Report
 
-BENCHMARKS = ("model", "loop", "e2e")
+BENCHMARKS = ("model", "loop", "sessions", "start", "memory", "e2e")
 
-__all__ = ["BENCHMARKS", "Report", "main"]
+__all__ = ["BENCHMARKS", "main"]
 
 
-def main(what: str, json_path: Path | None = None, *, model: str = "embedded", seconds: float = 20.0) -> Report:
+def main(what: str, json_path: Path | None = None, *, model: str = "auto", **options: Any) -> Report:
     """Run one benchmark, print its table, and write it as JSON where asked.
 
-    ``what`` is one of ``BENCHMARKS``. Raises ValueError for another, and whatever the pipeline or the browser raises.
+    ``what`` is one of ``BENCHMARKS``; ``options`` are those of its ``run`` that are not None. Raises BadInput for
+    another benchmark or option, CantRun for one that this machine can't do, and whatever the pipeline raises.
     """
-    report = _benchmark(what)(model=model, seconds=seconds)
+    run = _benchmark(what)
+    from rich.console import Console
+
+    from realtime.bench.environment import machine
+
+    given = {name: value for name, value in options.items() if value is not None}
+    unknown = [name for name in given if name not in inspect.signature(run).parameters]
+    if unknown:
+        raise BadInput(f"The benchmark {what} takes no --{unknown[0].replace('_', '-')}.")
+    before = machine()
+    report = dataclasses.replace(run(model=model, **given), machine=before)
     report.print(Console())
     if json_path is not None:
-        json_path.write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        json_path.write_text(json.dumps(report.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return report
 
 
 def _benchmark(what: str) -> Callable[..., Report]:
     if what not in BENCHMARKS:
-        raise ValueError(f"There is no benchmark {what!r}; there are {', '.join(BENCHMARKS)}.")
+        raise BadInput(f"There is no benchmark {what!r}; there are {', '.join(BENCHMARKS)}.")
     run: Callable[..., Report] = importlib.import_module(f"realtime.bench.{what}").run
     return run

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from realtime.bench.errors import CantRun
+
 if TYPE_CHECKING:
     from playwright.async_api import Browser
 
@@ -29,7 +31,7 @@ FLAGS = (
 )
 
 
-class NoBrowser(RuntimeError):
+class NoBrowser(CantRun):
     """There is no Chromium here, or no Playwright to drive it."""
 
 

@@ -17,13 +17,17 @@ export async function measure({ side, fps, warmup, seconds, session }) {
   const publisher = await publish(track, session);
   const viewer = await play(session);
   await wait(warmup);
+  const before = await counters(publisher, viewer.connection);
   const ages = await watch(viewer.video, readStamp, seconds);
+  const after = await counters(publisher, viewer.connection);
   clearInterval(timer);
   const row = (await (await fetch("/api/sessions")).json()).find((each) => each.name === session);
   const { videoWidth, videoHeight } = viewer.video;
   publisher.close();
   viewer.connection.close();
-  return { ...ages, model_ms: row.model_ms, server_ms: row.latency_ms, width: videoWidth, height: videoHeight };
+  const browser = perFrame(before, after);
+  const size = { width: videoWidth, height: videoHeight };
+  return { ...ages, browser, model_ms: row.model_ms, server_ms: row.latency_ms, ...size };
 }
 
 function scene(context, side, index) {
@@ -73,6 +77,28 @@ async function signal(connection, url) {
   const response = await fetch(url, { method: "POST", headers, body: connection.localDescription.sdp });
   if (response.status !== 201) throw new Error(`${url}: ${await response.text()}`);
   await connection.setRemoteDescription({ type: "answer", sdp: await response.text() });
+}
+
+// What the browser says of itself (webrtc-stats): seconds and frames since the connections began.
+async function counters(publisher, player) {
+  const of = async (connection, type) => {
+    const every = [...(await connection.getStats()).values()];
+    return every.find((each) => each.type === type && each.kind === "video") ?? {};
+  };
+  const out = await of(publisher, "outbound-rtp");
+  const into = await of(player, "inbound-rtp");
+  return {
+    encode: [out.totalEncodeTime, out.framesEncoded],
+    wait: [into.jitterBufferDelay, into.jitterBufferEmittedCount],
+    decode: [into.totalDecodeTime, into.framesDecoded],
+  };
+}
+
+// Mean milliseconds a frame in between; null for what the browser doesn't tell.
+function perFrame(before, after) {
+  const mean = (name) => (1000 * (after[name][0] - before[name][0])) / (after[name][1] - before[name][1]);
+  const entries = Object.keys(after).map((name) => [name, mean(name)]);
+  return Object.fromEntries(entries.map(([name, ms]) => [name, Number.isFinite(ms) ? ms : null]));
 }
 
 function watch(video, readStamp, seconds) {

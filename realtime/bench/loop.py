@@ -4,99 +4,154 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from pipelines import SDXSPipeline, Settings
-from realtime.bench.model import painter
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipelines import SDXSPipeline
+from pipelines.frame_graph import Form
+from pipelines.settings import Settings
+from realtime.bench.environment import machine
+from realtime.bench.errors import need
+from realtime.bench.lines import conditioners, included, lines
 from realtime.bench.picture import moving_picture
-from realtime.bench.report import Report, Row, percentile
-from realtime.hub import Hub
-from realtime.model import wrap
-from streaming.frame import Frame
-from streaming.service import LiveSession
+from realtime.bench.report import Cell, Report, Row, percentile
+from realtime.bench.weights import subject
 
-#: Frames in one measured block; blocks of both kinds take turns.
+#: Frames in one measured block; blocks of all kinds take turns.
 BLOCK = 40
-#: Frames in the loop at once: one being painted, one prepared and waiting for it.
-OUTSTANDING = 2
+#: Frames in the loop at once: on a CPU one being painted and one waiting for it, on a GPU one on each stream and one.
+ON_CPU, ON_GPU = 2, 4
+TRACE_FRAMES, TRACE_SECONDS = 60, 1.5
+Paint = Callable[[NDArray[np.uint8]], object]
 
 
-def run(*, model: str = "embedded", seconds: float = 20.0) -> Report:
-    """Blocks of frames through a session and blocks of bare calls, in turn. Overhead is the ratio of their medians."""
-    settings = Settings(prompt="ink drawing", seed=1)
-    pipe = SDXSPipeline.from_pretrained(model)
-    bare, loop = asyncio.run(_take_turns(pipe, settings, seconds))
-    share = percentile(loop, 50) / percentile(bare, 50) - 1
-    height, width = pipe.size
-    return Report(
-        what="loop",
-        timed=f"ms a frame, blocks of {BLOCK} frames of {width}×{height}, canny included, backend {pipe.backend_name}",
-        rows=[
-            Row(name="bare calls, one after the other", milliseconds=bare),
-            Row(name="the loop: session, scheduler, engine", milliseconds=loop, note="canny runs beside the model"),
-        ],
-        figures={"overhead of the loop": f"{share:+.1%}"},
-    )
+def run(*, model: str = "auto", seconds: float = 20.0, trace: Path | None = None) -> Report:
+    """Blocks of frames through a session and blocks of bare calls, in turn. Overhead is the ratio of their medians.
+
+    Afterwards a second and a half of the loop is traced, and written to ``trace`` as a Chrome trace where asked.
+    Raises CantRun where the packages of the loop are missing.
+    """
+    need("av", "prometheus-client")
+    with subject(model) as what:
+        pipe = SDXSPipeline.from_pretrained(what.name)
+        both, alone, loop = asyncio.run(_take_turns(pipe, what.settings, seconds))
+        overlap = asyncio.run(_trace(pipe, what.settings, trace))
+        middle = percentile(loop, 50)
+        return Report(
+            what="loop",
+            timed=f"ms a frame, medians of blocks of {BLOCK} frames, one session at full speed, {included()}",
+            subject={**what.about(), "backend": pipe.backend_name},
+            rows=[
+                Row(name="bare model calls, maps ready", milliseconds=alone),
+                Row(name="bare calls, canny then model", milliseconds=both),
+                Row(name="the loop: session, scheduler, engine", milliseconds=loop, note="canny beside the model"),
+            ],
+            figures={
+                "overhead over the bare model": f"{middle / percentile(alone, 50) - 1:+.1%}",
+                "overhead over canny then model": f"{middle / percentile(both, 50) - 1:+.1%}",
+                **overlap,
+            },
+        )
 
 
-async def _take_turns(pipe: SDXSPipeline, settings: Settings, seconds: float) -> tuple[list[float], list[float]]:
-    hub = Hub(lambda: wrap(pipe))
+async def _take_turns(
+    pipe: SDXSPipeline, settings: Settings, seconds: float
+) -> tuple[list[float], list[float], list[float]]:
+    from realtime.bench.feeder import Feeder
+    from realtime.hub import Hub
+    from realtime.model import wrap
+
+    hub = Hub(lambda: wrap(pipe, conditioners()))
     hub.start()
     await hub.wait_ready()
     session = hub.open("bench")
     session.change(settings.as_dict())
-    feeder = _Feeder(session, pipe.size)
-    bare: list[float] = []
-    loop: list[float] = []
+    images = [moving_picture(index, *pipe.size) for index in range(BLOCK)]
+    feeder = Feeder(session, images, outstanding=_outstanding(pipe))
+    with_canny, alone = bare(pipe, settings, draws=True), bare(pipe, settings, draws=False)
+    times: tuple[list[float], list[float], list[float]] = ([], [], [])
     end = time.monotonic() + seconds
-    await feeder.block()
-    while time.monotonic() < end or len(bare) < 3:
-        bare.append(_bare_block(pipe, settings))
-        loop.append(await feeder.block())
+    await feeder.block(BLOCK)
+    while time.monotonic() < end or len(times[0]) < 3:
+        for paint, found in ((with_canny, times[0]), (alone, times[1])):
+            found.append(_bare_block(paint, images))
+        times[2].append(await feeder.block(BLOCK))
     await hub.aclose()
-    return bare, loop
+    return times
 
 
-def _bare_block(pipe: SDXSPipeline, settings: Settings) -> float:
-    paint = painter(pipe, settings)
-    images = [moving_picture(i, *pipe.size) for i in range(BLOCK)]
+def _outstanding(pipe: SDXSPipeline) -> int:
+    return ON_GPU if pipe.device.type == "cuda" else ON_CPU
+
+
+def bare(pipe: SDXSPipeline, settings: Settings, *, draws: bool) -> Paint:
+    """The calls that the loop makes, in the loop's form, one after the other; ``draws``: the maps too."""
+    draw = lines(settings) if settings.kinds else None
+    form: Form = "yuv" if "yuv" in pipe.forms else "rgb"
+    kept: dict[int, NDArray[np.uint8]] = {}
+    pipe.prepare(settings)
+
+    def map_of(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if draw is None:
+            return np.empty((0, *pipe.size), np.uint8)
+        if draws:
+            return draw(image)[None]
+        if id(image) not in kept:
+            kept[id(image)] = draw(image)[None]
+        return kept[id(image)]
+
+    def paint(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        maps = torch.from_numpy(map_of(image))[None].to(pipe.device)
+        picture: NDArray[np.uint8] = pipe.paint_uint8(maps, [settings], form=form)[0].cpu().numpy()
+        return picture
+
+    return paint
+
+
+def _bare_block(paint: Paint, images: Sequence[NDArray[np.uint8]]) -> float:
     start = time.perf_counter()
     for image in images:
         paint(image)
-    return (time.perf_counter() - start) * 1000 / BLOCK
+    return (time.perf_counter() - start) * 1000 / len(images)
 
 
-class _Feeder:
-    """Keeps ``OUTSTANDING`` frames in a session, so that the model always finds the next one waiting."""
+async def _trace(pipe: SDXSPipeline, settings: Settings, file: Path | None) -> dict[str, Cell]:
+    """The shares of the stages that ran beside each other."""
+    from realtime.bench.feeder import Feeder
+    from realtime.bench.trace import Tracer, busy, share_beside, write_chrome
+    from realtime.hub import Hub
+    from realtime.model import wrap
 
-    def __init__(self, session: LiveSession, size: tuple[int, int]) -> None:
-        self._session = session
-        self._images = [moving_picture(i, *size) for i in range(BLOCK)]
-        self._pushed = 0
-        self._painted = 0
-        self._until = 0
-        self._done = asyncio.Event()
-        session.subscribe(self._on_painted)
+    tracer = Tracer()
+    with tracer.watching():
+        hub = Hub(lambda: wrap(pipe, conditioners()))
+        hub.start()
+        await hub.wait_ready()
+        session = hub.open("traced")
+        session.change(settings.as_dict())
+        session.subscribe(tracer.delivered)
+        images = [moving_picture(index, *pipe.size) for index in range(BLOCK)]
+        feeder = Feeder(session, images, outstanding=_outstanding(pipe))
+        per_frame = await feeder.block(BLOCK)
+        tracer.start()
+        await feeder.block(max(TRACE_FRAMES, round(TRACE_SECONDS * 1000 / per_frame)))
+        await hub.aclose()
+    spans = tracer.spans()
+    if file:
+        write_chrome(file, spans, about={"machine": machine(), "model": pipe.name, "backend": pipe.backend_name})
+    begin, end = min(span.begin for span in spans), max(span.end for span in spans)
+    computing = sum(last - first for first, last in busy(spans, "compute"))
+    return {
+        "the device computes": f"{computing / (end - begin):.0%} of the time",
+        "preparing beside computing": _percent(share_beside(spans, "prepare", "compute")),
+        "uploading beside computing": _percent(share_beside(spans, "upload", "compute")),
+        "downloading beside computing": _percent(share_beside(spans, "download", "compute")),
+    }
 
-    async def block(self) -> float:
-        """Milliseconds a frame, from the first push to the last delivery of ``BLOCK`` frames."""
-        self._done.clear()
-        self._until = self._painted + BLOCK
-        start = time.perf_counter()
-        self._top_up()
-        await self._done.wait()
-        return (time.perf_counter() - start) * 1000 / BLOCK
 
-    def _on_painted(self, _: Frame) -> None:
-        self._painted += 1
-        if self._painted >= self._until:
-            self._done.set()
-        else:
-            self._top_up()
-
-    def _top_up(self) -> None:
-        """Never more than the block still needs: nothing may be left running while the bare calls are timed."""
-        outstanding = self._pushed - self._painted - self._session.status()["frames_dropped"]
-        for _ in range(min(OUTSTANDING, self._until - self._painted) - outstanding):
-            image = self._images[self._pushed % BLOCK]
-            self._session.push(Frame(image=image, seq=self._pushed, pts=self._pushed * 3000))
-            self._pushed += 1
+def _percent(share: float) -> str:
+    return f"{share:.0%}"

@@ -1,0 +1,61 @@
+"""Keeps a session at full speed: as soon as a painted frame is delivered, the next one is pushed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streaming.frame import Frame
+from streaming.service import LiveSession
+
+#: Between two pushes: long enough for the first one to be on its way to the model.
+PAUSE_SECONDS = 0.002
+
+
+class Feeder:
+    """``outstanding``: so many frames are in the loop at once, so that the model always finds the next one waiting."""
+
+    def __init__(self, session: LiveSession, images: Sequence[NDArray[np.uint8]], *, outstanding: int) -> None:
+        self._session = session
+        self._images = images
+        self._outstanding = outstanding
+        self._pushed = 0
+        self._painted = 0
+        self._until = 0
+        self._done = asyncio.Event()
+        session.subscribe(self._on_painted)
+
+    async def block(self, count: int) -> float:
+        """Milliseconds a frame, from the first push to the last delivery of ``count`` frames."""
+        self._done.clear()
+        self._until = self._painted + count
+        start = time.perf_counter()
+        self._top_up()
+        await self._done.wait()
+        return (time.perf_counter() - start) * 1000 / count
+
+    def _on_painted(self, _: Frame) -> None:
+        self._painted += 1
+        if self._painted >= self._until:
+            self._done.set()
+        else:
+            self._top_up()
+
+    def _top_up(self) -> None:
+        """One at a time: two at once would meet in the session's inbox, where the newer one wins.
+
+        Never more than the block still needs: nothing may be left running while something else is timed.
+        """
+        waiting = self._pushed - self._painted - self._session.status()["frames_dropped"]
+        wanted = min(self._outstanding, self._until - self._painted) - waiting
+        if wanted <= 0:
+            return
+        image = self._images[self._pushed % len(self._images)]
+        self._session.push(Frame(image=image, seq=self._pushed, pts=self._pushed * 3000))
+        self._pushed += 1
+        if wanted > 1:
+            asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._top_up)
