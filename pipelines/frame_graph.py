@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from pipelines.graph import PaintGraph, PaintInputs
 #: ``rgb``: uint8 B×H×W×3. ``yuv``: the planes of I420, which video encoders take, uint8 B×(3H/2)×W: H rows of Y, then
 #: U and V at half the sides, each filling H/4 rows.
 Form = Literal["rgb", "yuv"]
+FORMS: tuple[Form, ...] = get_args(Form)
 
 #: R, G and B in [0, 1] to Y, U and V in 8-bit video range (ITU-R BT.601, section 3.5.1), the offsets last.
 _BT601 = (
