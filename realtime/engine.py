@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from pipelines.frame_graph import Form
+from realtime import warm_up
 from realtime.slot import Slot
 from realtime.streams import Streams, streams_for
+from realtime.warm_up import WarmUp
 
 SLOTS = 2
 
@@ -87,6 +90,8 @@ class Engine:
         self.painter = painter
         self.max_batch = max_batch
         self.form: Form = form
+        #: Milliseconds of a forward by its maps' (height, width) and its batch size, of the dearest settings seen.
+        self.measured: dict[tuple[tuple[int, int], int], float] = {}
         self._streams = streams or streams_for(painter.device)
         self._slots = [
             Slot(
@@ -100,6 +105,7 @@ class Engine:
             for _ in range(SLOTS)
         ]
         self._turn = 0
+        self._left: deque[WarmUp] = deque()
         self._prepared = self._streams.event()
 
     @property
@@ -148,13 +154,37 @@ class Engine:
         finally:
             slot.count = 0
 
-    def warm_up(self, *settings: Any) -> None:
-        """Paint blank maps with each of ``settings`` at every batch size that the painter is built for."""
-        for each in settings:
-            self.prepare(each)
-            blank = np.zeros((len(each.kinds), *self.painter.size), np.uint8)
-            for count in (each for each in self.painter.batches if each <= self.max_batch):
-                self.finish(self.begin([blank] * count, [each] * count))
+    def warm_up(self, *settings: Any, tell: Callable[[WarmUp], object] | None = None, later: bool = False) -> None:
+        """Paint blank maps with each of ``settings`` at every size and batch size that the painter is built for.
+
+        ``tell`` hears of each step. ``later``: the smaller sizes are left to ``warm_up_more``, with the first of the
+        settings alone. What the forwards take is in ``measured`` afterwards.
+        """
+        sizes, batches = self.painter.sizes, [batch for batch in self.painter.batches if batch <= self.max_batch]
+        for step in warm_up.steps(settings, sizes=sizes[:1] if later else sizes, batches=batches):
+            if tell:
+                tell(step)
+            self._warm(step)
+        if later:
+            self._left.extend(warm_up.steps(settings[:1], sizes=sizes[1:], batches=batches))
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether nothing is left to ``warm_up_more``."""
+        return not self._left
+
+    def warm_up_more(self) -> None:
+        """One step of what was left for a moment without other work, if there is any."""
+        if self._left:
+            self._warm(self._left.popleft())
+
+    def _warm(self, step: WarmUp) -> None:
+        self.prepare(step.settings)
+        blank = np.zeros((len(step.settings.kinds), *step.size), np.uint8)
+        for _ in range(2):  # the first time is what nobody shall wait for, the second is the usual one
+            ms = self.finish(self.begin([blank] * step.batch, [step.settings] * step.batch)).model_ms
+        key = step.size, step.batch
+        self.measured[key] = max(ms, self.measured.get(key, 0.0))
 
     def _enqueue(self, slot: Slot, count: int, settings: Sequence[Any]) -> None:
         def compute() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from pipelines.frame_graph import Form
 from pipelines.settings import Kind, Settings
 from realtime.engine import Engine, Painter
 from realtime.errors import BadInput
+from realtime.warm_up import WarmUp
 
 #: The precisions by the names that people use for them.
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
@@ -34,16 +35,19 @@ class Model:
     defaults: Settings
     about: dict[str, Any]
 
-    def engine(self) -> Engine:
-        """A warm engine of this model. Runs on the inference thread; takes seconds.
+    def engine(self, tell: Callable[[WarmUp], object] | None = None) -> Engine:
+        """A warm engine of this model. Runs on the inference thread; takes seconds. ``tell`` hears of each step.
 
         Warm are the settings of a new session and those of text alone; another control costs its first user a moment.
+        On a CPU the governor's smaller sizes are warmed once there is a moment for it.
         """
         form: Form = "yuv" if "yuv" in self.painter.forms else "rgb"
         engine = Engine(self.painter, max_batch=self.painter.batches[-1], form=form)
         for kind in self.defaults.kinds:
             self.conditioners[kind].warm_up(self.painter.size, self.defaults)
-        engine.warm_up(*([self.defaults] if self.defaults.kinds else []), text_alone(self.defaults))
+        later = self.painter.device.type == "cpu"
+        settings = [self.defaults] if self.defaults.kinds else []
+        engine.warm_up(*settings, text_alone(self.defaults), tell=tell, later=later)
         return engine
 
 

@@ -5,6 +5,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from pipelines.frame_graph import Form
 from pipelines.settings import Kind, Settings
 from realtime.engine import Engine
 from realtime.streams import NullStreams
+from realtime.warm_up import WarmUp
 from tests.realtime.fakes import SIZE, NumberPainter
 
 
@@ -87,6 +89,32 @@ def late(request: pytest.FixtureRequest) -> Iterator[LateStreams]:
     yield streams
     for stream in (streams.upload, streams.compute, streams.download):
         stream.close()
+
+
+class CountedEvent:
+    """Its time is what the test says."""
+
+    def __init__(self, streams: CountedStreams) -> None:
+        self._streams = streams
+        self.at = 0.0
+
+    def record(self) -> None:
+        self.at = self._streams.now
+
+    def synchronize(self) -> None:
+        pass
+
+    def elapsed_time(self, end_event: CountedEvent) -> float:
+        return end_event.at - self.at
+
+
+class CountedStreams(NullStreams):
+    """A device whose clock, in ms, the test moves."""
+
+    now = 0.0
+
+    def event(self) -> Any:
+        return CountedEvent(self)
 
 
 def _map(number: int) -> np.ndarray:
@@ -177,11 +205,51 @@ def test_a_model_that_raises_leaves_both_slots_usable() -> None:
         _check(engine.finish(engine.begin([_map(number)], [Settings(seed=number * 7)])).pictures, [number])
 
 
-def test_warm_up_paints_every_batch_size_of_each_of_the_settings() -> None:
-    painter = NumberPainter(batches=(1, 2, 4, 8))
-    Engine(painter, max_batch=4).warm_up(Settings(seed=5), Settings(seed=6, control="none"))
-    assert painter.forwards == [[5], [5, 5], [5] * 4, [6], [6, 6], [6] * 4]
-    assert [each.seed for each in painter.prepared] == [5, 6]
+def test_warm_up_paints_every_batch_size_of_each_of_the_settings_at_each_size() -> None:
+    """Twice: the first time is slow, the second is measured."""
+    painter = NumberPainter(batches=(1, 2, 4, 8), size=(16, 32), smaller=[(8, 16)])
+    engine = Engine(painter, max_batch=4)
+    told: list[WarmUp] = []
+    engine.warm_up(Settings(seed=5), Settings(seed=6, control="none"), tell=told.append)
+    assert painter.forwards == [[seed] * batch for seed in (5, 6) for _ in range(2) for batch in (1, 1, 2, 2, 4, 4)]
+    assert painter.painted_sizes == ([(16, 32)] * 6 + [(8, 16)] * 6) * 2
+    assert {each.seed for each in painter.prepared} == {5, 6}
+    assert [(step.step, step.of) for step in told] == [(step, 12) for step in range(1, 13)]
+    assert str(told[4]) == "Warming up: batch 2 of 4, 16×8 (step 5 of 12)."
+    assert engine.is_warm
+
+
+def test_what_forwards_take_is_measured_while_warming_up() -> None:
+    class Dear(NumberPainter):
+        """A forward takes so many ms: for the first time more, and text alone less."""
+
+        seen = 0
+
+        def paint_uint8(self, maps: torch.Tensor, settings: Sequence[Settings], *rest: Any, **form: Any) -> Any:
+            self.seen += 1
+            first = 50 * (self.seen % 2)
+            clock.now += first + len(settings) * (10 if settings[0].kinds else 5)
+            return super().paint_uint8(maps, settings, *rest, **form)
+
+    clock = CountedStreams()
+    engine = Engine(Dear(batches=(1, 2)), max_batch=2, streams=clock)
+    engine.warm_up(Settings(), Settings(control="none"))
+    assert engine.measured == {(SIZE, 1): 10, (SIZE, 2): 20}
+
+
+def test_the_smaller_sizes_may_be_warmed_later() -> None:
+    painter = NumberPainter(size=(16, 32), smaller=[(12, 24), (8, 16)])
+    engine = Engine(painter)
+    engine.warm_up(Settings(seed=5), Settings(seed=6, control="none"), later=True)
+    assert set(painter.painted_sizes) == {(16, 32)}
+    assert not engine.is_warm
+    engine.warm_up_more()
+    assert painter.painted_sizes[4:] == [(12, 24)] * 2
+    engine.warm_up_more()
+    assert engine.is_warm
+    engine.warm_up_more()
+    assert painter.painted_sizes[4:] == [(12, 24)] * 2 + [(8, 16)] * 2
+    assert set(engine.measured) == {((16, 32), 1), ((12, 24), 1), ((8, 16), 1)}
 
 
 class SeenPainter(NumberPainter):
