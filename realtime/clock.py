@@ -55,6 +55,17 @@ class RateMeter:
             self._times.append(now)
             self._forget(now)
 
+    def count(self) -> int:
+        """How many events the last ``seconds`` had."""
+        with self._lock:
+            self._forget(self._clock())
+            return len(self._times)
+
+    def age(self) -> float:
+        """Seconds since the very first event; 0 before it."""
+        with self._lock:
+            return 0.0 if self._first is None else self._clock() - self._first
+
     def rate(self) -> float:
         with self._lock:
             now = self._clock()

@@ -10,14 +10,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.repeat import REPEAT_SECONDS
 from realtime.snapshot import Snapshot
 from realtime.walking import walks
 from streaming.frame import VIDEO_TIME_BASE, Frame
 
 #: Frames are begun no faster than this, however quick the model is.
 FRAME_SECONDS = 1 / 30
-#: So often the last picture is shown again: an encoder needs a few of the same to make it sharp, a new viewer one.
-REPEAT_SECONDS = 0.2
 
 #: The picture is taken from the session's snapshot when it is prepared, so that it is the newest.
 _NOTHING = np.zeros((1, 1, 3), np.uint8)
@@ -82,6 +81,10 @@ class Easel:
         for timer in (self._feeder, self._repeater, self._leaver):
             if timer:
                 timer.cancel()
+
+    def leaves_in(self) -> float | None:
+        """Seconds until the session ends, if no viewer comes; None while somebody watches."""
+        return None if self._leaver is None else max(0.0, self._leaver.when() - self._loop.time())
 
     # What the session tells.
 
@@ -156,7 +159,7 @@ class Easel:
         if not self._host.viewers:
             return
         if self._shown is not None and self._newest == self._settled:
-            self._shown = self._next_frame(self._shown.image)
+            self._shown = self._shown.retimed(self._next_frame(_NOTHING))
             self._settled = self._newest
             self._host.show(self._shown)
         self._repeat_in(REPEAT_SECONDS)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
-#: The latest that a slow map is asked for, in pictures: as ``Settings.depth_every``.
+from pipelines.settings import Settings
+
+#: ``Settings.depth_every`` goes no further.
 SLOWEST_MAPS = 60
 
 Size = tuple[int, int]
@@ -13,7 +16,7 @@ Size = tuple[int, int]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Effort:
-    """``size``: (height, width) that pictures are painted at. ``maps``: slow ones are asked for so many times as rarely.
+    """``size``: (height, width) that pictures are painted at. ``maps``: slow ones are drawn so many times as rarely.
 
     ``every``: of so many pictures that come one is painted. ``doing``: the last saving in words.
     """
@@ -23,9 +26,11 @@ class Effort:
     every: int = 1
     doing: str = "painting everything in full"
 
-    def depth_every(self, wanted: int) -> int:
-        """At every how manieth picture a slow map is due."""
-        return min(SLOWEST_MAPS, max(wanted, wanted * self.maps))
+    def apply(self, settings: Settings) -> Settings:
+        """The settings that a picture's maps are drawn with."""
+        if self.maps == 1:
+            return settings
+        return dataclasses.replace(settings, depth_every=min(SLOWEST_MAPS, settings.depth_every * self.maps))
 
 
 def ladder(sizes: Sequence[Size], *, slow_maps: bool, camera: bool) -> list[Effort]:
@@ -34,18 +39,16 @@ def ladder(sizes: Sequence[Size], *, slow_maps: bool, camera: bool) -> list[Effo
     ``sizes``: (height, width) the model paints at, the full one first. ``slow_maps``: whether a network draws one here.
     ``camera``: whether pictures may be left out, as others follow.
     """
-    steps = [Effort(size=sizes[0])]
-
-    def save(doing: str, **what: object) -> None:
-        steps.append(dataclasses.replace(steps[-1], doing=doing, **what))
-
+    savings: list[dict[str, Any]] = []
     if slow_maps:
-        save("drawing maps half as often", maps=2)
-    for size in sizes[1:3]:
-        save(f"painting at {in_words(size, sizes[0])}", size=size)
+        savings.append({"maps": 2, "doing": "drawing maps half as often"})
+    savings += [{"size": size, "doing": f"painting at {in_words(size, sizes[0])}"} for size in sizes[1:3]]
     if camera:
-        save("painting every second picture", every=2)
-        save("painting every third picture", every=3)
+        savings.append({"every": 2, "doing": "painting every second picture"})
+        savings.append({"every": 3, "doing": "painting every third picture"})
+    steps = [Effort(size=sizes[0])]
+    for saving in savings:
+        steps.append(dataclasses.replace(steps[-1], **saving))
     return steps
 
 

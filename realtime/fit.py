@@ -25,6 +25,13 @@ def fit_whole(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
     return paper
 
 
+def shrink(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """uint8 H×W×3 or H×W averaged over areas to (height, width); itself where it has that size."""
+    if image.shape[:2] == size:
+        return image
+    return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
 class Sheet:
     """``fit_whole`` that remembers the last drawing, as the same one is asked for frame after frame.
 

@@ -59,7 +59,7 @@ class Governor:
         return self._target
 
     def aim(self, target: int, steps: int) -> None:
-        """Keep ``target`` ms with the levels 0 to ``steps``; 0 ms is off, at level 0. Anew only if it is something new."""
+        """Keep ``target`` ms with the levels 0 to ``steps``; 0 ms is off, at level 0. Does nothing if that is so."""
         with self._lock:
             if (target, steps) == (self._target, self._steps):
                 return

@@ -4,41 +4,60 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
+from pipelines.settings import Settings
+from realtime.admission import Admission, Demand
 from realtime.control import apply_patch
 from realtime.easel import Patience
-from realtime.engine import Engine
-from realtime.maps import MapDesk
 from realtime.metrics import Metrics
-from realtime.model import Model
 from realtime.modes import check_mode, first_settings
 from realtime.names import check_name, fresh_name
-from realtime.prepare import make_pool
+from realtime.prepare import company, make_pool
 from realtime.scheduler import Scheduler
 from realtime.session import Session
 from realtime.workshop import CopyStamp, Workshop
 from streaming.errors import NameTaken, NoFreePlace, NoSuchSession
 from streaming.service import Json
 
+if TYPE_CHECKING:
+    from realtime.engine import Engine
+    from realtime.maps import MapDesk
+    from realtime.model import Model
+    from realtime.warm_up import WarmUp
+
+
+#: Frames a second that each session is promised unless something else is asked for.
+GPU_FPS, CPU_FPS = 24.0, 8.0
+
+LOADING = "The model is still being loaded; this takes some seconds, try again."
+
 
 class Hub:
-    """A ``streaming.service.SessionHub``. Methods are called on the event loop."""
+    """A ``streaming.service.SessionHub``. Methods are called on the event loop.
+
+    ``fps``: the frame rate that each session is promised; None for what suits the device. ``max_sessions`` are admitted
+    at most, however quick the model is.
+    """
 
     def __init__(
         self,
         load: Callable[[], Model],
         *,
-        max_sessions: int = 4,
+        max_sessions: int = 32,
+        fps: float | None = None,
         copy_stamp: CopyStamp | None = None,
         patience: Patience | None = None,
     ) -> None:
         self._load = load
         self._max_sessions = max_sessions
+        self._fps = fps or 0.0
         self._copy_stamp = copy_stamp
         self._patience = patience or Patience()
         self._sessions: dict[str, Session] = {}
         self._model: Model | None = None
         self._desk: MapDesk | None = None
+        self._loading = LOADING
         self._stopping = False
         self._pool = make_pool()
         self._metrics = Metrics()
@@ -47,6 +66,7 @@ class Hub:
             viewers=lambda: sum(session.viewers for session in self._sessions.values()),
             ready=lambda: self.ready() is None,
             displaced=lambda: self._desk.displaced if self._desk else 0,
+            levels=lambda: [session.governor_level for session in self._sessions.values()],
         )
         self._scheduler = Scheduler(self._load_engine, observer=self._metrics)
 
@@ -86,7 +106,7 @@ class Hub:
         if self._stopping:
             return "The server is stopping."
         if not self._scheduler.loaded.done():
-            return "The model is still being loaded; this takes some seconds, try again."
+            return self._loading
         error = self._scheduler.loaded.exception()
         return None if error is None else f"The model could not be loaded: {error}"
 
@@ -102,17 +122,24 @@ class Hub:
         first = first_settings(what, model.defaults, controls=model.controls)
         if settings is not None:
             first = apply_patch(first, settings, controls=model.controls, loras=model.loras)
-        self._check_place(name)
+        self._check_place(name, first, model.painter.size)
         session = Session(name, settings=first, workshop=self._workshop(model), mode=what, on_end=self._forget)
         self._sessions[name] = session
         return session
 
-    def _check_place(self, name: str) -> None:
+    def _check_place(self, name: str, first: Settings, size: tuple[int, int]) -> None:
         if name in self._sessions:
             raise NameTaken(f"A session named {name!r} is live already; choose another name or stop that one.")
         if len(self._sessions) >= self._max_sessions:
             taken = "The only place is" if self._max_sessions == 1 else f"All {self._max_sessions} places are"
             raise NoFreePlace(f"{taken} taken; try again when somebody has left.")
+        admission = Admission(self._scheduler.costs, size=size, fps=self._fps)
+        live = [session.demand for session in self._sessions.values()]
+        try:
+            admission.check(live, Demand(company=company(first, size)))
+        except NoFreePlace:
+            self._metrics.refused()
+            raise
 
     def get(self, name: str) -> Session:
         """Raises NoSuchSession."""
@@ -137,9 +164,17 @@ class Hub:
     # Inside.
 
     def _load_engine(self) -> Engine:
+        """On the inference thread. The page is served by now, so what is heavy to import is imported here."""
+        from realtime.maps import MapDesk
+
         self._model = model = self._load()
         self._desk = MapDesk(model.conditioners, device=model.painter.device)
-        return model.engine()
+        engine = model.engine(self._tell)
+        self._fps = self._fps or (CPU_FPS if model.painter.device.type == "cpu" else GPU_FPS)
+        return engine
+
+    def _tell(self, step: WarmUp) -> None:
+        self._loading = str(step)
 
     def _ready_model(self) -> Model:
         waiting_for = self.ready()
@@ -153,7 +188,7 @@ class Hub:
             loop=self._loop,
             scheduler=self._scheduler,
             desk=self._desk,
-            size=model.painter.size,
+            sizes=model.painter.sizes,
             pool=self._pool,
             metrics=self._metrics,
             controls=model.controls,

@@ -9,12 +9,17 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipelines.errors import PipelineError
 from pipelines.settings import Settings
 from realtime.errors import RealtimeError
+from realtime.governed import Governed
 from realtime.mailbox import Mailbox
 from realtime.prepare import Prepared, Preparer
 from realtime.scheduler import MAX_FAILURES
+from realtime.similar import Look, StillScene, blocks_of
 from realtime.snapshot import Snapshot
 from realtime.tally import Tally
 from realtime.walking import Walker
@@ -35,6 +40,9 @@ class Host(Protocol):
     def offer(self, prepared: Prepared) -> bool:
         """Leave it for the model. True when a frame was lost by it."""
 
+    def skipped(self, frame: Frame) -> None:
+        """A picture need not be painted: the last one shows the same, and no other is on its way."""
+
     def lost(self) -> None:
         """A picture could not be prepared."""
 
@@ -47,12 +55,16 @@ class Host(Protocol):
 class Intake:
     """Prepares one picture at a time, so that their order is kept; of those that come meanwhile the newest waits."""
 
-    def __init__(self, host: Host, *, preparer: Preparer, pool: Executor, tally: Tally) -> None:
+    def __init__(
+        self, host: Host, *, preparer: Preparer, pool: Executor, tally: Tally, governed: Governed | None = None
+    ) -> None:
         self._host = host
         self._preparer = preparer
         self._pool = pool
         self._tally = tally
+        self._governed = governed
         self._walker = Walker()
+        self._scene = StillScene()
         self._inbox: Mailbox[Frame] = Mailbox()
         self._preparing = threading.Lock()
         self._bad_pictures = 0
@@ -66,8 +78,19 @@ class Intake:
             self._tally.arrived()
             self._tally.dropped()
         self._tally.arrived()
+        if self._governed and not self._governed.lets_through():
+            self._tally.dropped()
+            return
         self._tally.dropped(self._inbox.put(frame))
         self._kick()
+
+    def painted(self, prepared: Prepared) -> None:
+        """A picture came back from the model. Any thread."""
+        self._scene.painted(prepared.look)
+
+    def failed(self) -> None:
+        """One was lost to an error there. Any thread."""
+        self._scene.forget()
 
     def close(self) -> None:
         """Take no more, and wake a picture that waits for its first map. May be called twice."""
@@ -116,13 +139,42 @@ class Intake:
         if snapshot.drawing is not None:
             frame = frame.replace_image(snapshot.drawing)
         try:
+            image = self._preparer.fitted(frame)
+            look = self._look_at(image, frame, snapshot)
+            if look and self._scene.is_still(look, snapshot):
+                self._skip(frame)
+                return
             settings = self._walker(snapshot.settings, frame.captured_ns)
-            prepared = self._preparer(frame, settings, snapshot.change_id)
+            effort = self._governed.effort(settings) if self._governed else None
+            prepared = self._preparer.draw(frame, image, settings, change_id=snapshot.change_id, effort=effort)
         except Exception as error:
             self._fail(error, snapshot)
         else:
             self._bad_pictures, self._proven = 0, snapshot.settings
-            self._tally.dropped(self._host.offer(self._admit(prepared, snapshot)))
+            self._give(self._admit(prepared, snapshot), look)
+
+    def _look_at(self, image: NDArray[np.uint8], frame: Frame, snapshot: Snapshot) -> Look | None:
+        """Only where a camera's pictures may be skipped: otherwise each of them is painted for a reason."""
+        if not snapshot.settings.skip_similar or snapshot.drawing is not None:
+            return None
+        return Look(blocks=blocks_of(image), captured_ns=frame.captured_ns)
+
+    def _skip(self, frame: Frame) -> None:
+        self._tally.skipped()
+        if self._scene.rests:
+            self._host.skipped(frame)
+
+    def _give(self, prepared: Prepared, look: Look | None) -> None:
+        """To the model, as the newest of this session."""
+        if look:
+            map_ns = look.captured_ns - (prepared.age_ms or 0.0) * 1e6
+            look = dataclasses.replace(look, change_id=prepared.change_id, map_ns=map_ns)
+            prepared = dataclasses.replace(prepared, look=look)
+            self._scene.given(look)
+        lost = self._host.offer(prepared)
+        self._tally.dropped(lost)
+        if lost and look:
+            self._scene.displaced()
 
     def _admit(self, prepared: Prepared, snapshot: Snapshot) -> Prepared:
         """A map from before the snapshot doesn't show its change yet: such a frame stands for the one before it."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipelines.condition import Conditioner, Drawer
 from pipelines.settings import Kind, Settings
 from realtime.errors import BadInput, Failure
+from realtime.fit import shrink
 from realtime.slow_maps import Lane, Picture, SlowMaps
 
 #: What one lane is about: the network's name, and the shape of the pictures.
@@ -73,8 +74,13 @@ class MapKeeper:
         self._lanes: dict[Kind, tuple[_Subject, Lane]] = {}
         self._closed = False
 
-    def __call__(self, image: NDArray[np.uint8], settings: Settings, captured_ns: int) -> Maps:
+    def __call__(
+        self, image: NDArray[np.uint8], settings: Settings, captured_ns: int, *, small: NDArray[np.uint8] | None = None
+    ) -> Maps:
         """The maps of uint8 H×W×3 ``image``, captured at ``captured_ns``.
+
+        ``small``: the same picture at the smaller size that the maps shall have. A network is shown the large one all
+        the same, as what it has drawn stays of use when the size changes.
 
         Waits for the first map of a slow kind, at most a minute: see ``waiting_room``. Raises BadInput for a kind that
         the model has no conditioner for, Failure when the first map doesn't come, and what drawing raises.
@@ -87,14 +93,20 @@ class MapKeeper:
         picture = Picture(image=image, settings=settings, captured_ns=captured_ns)
         for lane in lanes.values():  # before the quick ones, which are drawn while the worker begins
             self._slow.ask(lane, picture, settings.depth_every)
-        drawn = {kind: self._draw(kind, image, settings) for kind in settings.kinds if kind not in lanes}
+        seen = image if small is None else small
+        size = (seen.shape[0], seen.shape[1])
+        drawn = {kind: self._draw(kind, seen, settings) for kind in settings.kinds if kind not in lanes}
         latest = {kind: self._slow.latest(lane) for kind, lane in lanes.items()}
-        drawn |= {kind: each.map for kind, each in latest.items()}
+        drawn |= {kind: shrink(each.map, size) for kind, each in latest.items()}
         planes = [drawn[kind] for kind in settings.kinds]
         return Maps(
-            planes=np.stack(planes) if planes else np.empty((0, *image.shape[:2]), np.uint8),
+            planes=np.stack(planes) if planes else np.empty((0, *size), np.uint8),
             age_ms=max(((captured_ns - each.captured_ns) / 1e6 for each in latest.values()), default=None),
         )
+
+    def has_slow_maps(self, settings: Settings) -> bool:
+        """Whether a network draws one of the maps that ``settings`` ask for."""
+        return any(kind in self._conditioners and self._conditioners[kind].is_slow(settings) for kind in settings.kinds)
 
     def waiting_room(self, settings: Settings) -> Executor | None:
         """Where to call this keeper when a call with ``settings`` would wait for a first map; None when it wouldn't.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -20,6 +20,8 @@ class Metrics:
         self._in = Counter("frames_in", "Pictures that arrived, or were begun without a camera.", **names)
         self._out = Counter("frames_out", "Painted pictures that were delivered.", **names)
         self._dropped = Counter("frames_dropped", "Pictures displaced by a newer one, or lost to an error.", **names)
+        self._skipped = Counter("frames_skipped", "Pictures that looked like the last painted one.", **names)
+        self._refused = Counter("sessions_refused", "Sessions that the device had no time for.", **names)
         self._failures = Counter("failures", "Forwards and preparations that raised.", **names)
         self._latency = Histogram("latency_seconds", "From capture to delivery.", buckets=_SECONDS, **names)
         self._age = Histogram(
@@ -34,6 +36,8 @@ class Metrics:
         self._viewers = Gauge("viewers", "Subscribers of all sessions.", **names)
         self._displaced = Gauge("maps_displaced", "Pictures that a busy map network left for a newer one.", **names)
         self._ready = Gauge("ready", "1 once the model is loaded and warm.", **names)
+        self._governed = Gauge("governor_level", "The furthest that any session's governor has gone.", **names)
+        self._governing = Gauge("sessions_governed", "Sessions whose governor saves something now.", **names)
 
     def watch(
         self,
@@ -42,18 +46,27 @@ class Metrics:
         viewers: Callable[[], float],
         ready: Callable[[], float],
         displaced: Callable[[], float],
+        levels: Callable[[], Sequence[int]],
     ) -> None:
-        """Where the gauges get their values from when the page is asked for."""
+        """Where the gauges get their values from when the page is asked for. ``levels``: the sessions' governors'."""
         self._sessions.set_function(sessions)
         self._viewers.set_function(viewers)
         self._ready.set_function(ready)
         self._displaced.set_function(displaced)
+        self._governed.set_function(lambda: max(levels(), default=0))
+        self._governing.set_function(lambda: sum(level > 0 for level in levels()))
 
     def arrived(self) -> None:
         self._in.inc()
 
     def dropped(self, count: int = 1) -> None:
         self._dropped.inc(count)
+
+    def skipped(self) -> None:
+        self._skipped.inc()
+
+    def refused(self) -> None:
+        self._refused.inc()
 
     def delivered(self, *, latency_ms: float, age_ms: float | None = None) -> None:
         self._out.inc()

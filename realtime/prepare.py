@@ -7,13 +7,14 @@ import os
 from collections.abc import Callable, Hashable
 from concurrent.futures import Executor, ThreadPoolExecutor
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.settings import Settings
-from realtime.fit import fit
+from realtime.effort import Effort, Size
+from realtime.fit import fit, shrink
 from realtime.maps import MapKeeper
+from realtime.similar import Look
 from realtime.slot import COLOUR_SHRINK
 from streaming.frame import Frame
 
@@ -25,10 +26,11 @@ Fit = Callable[[NDArray[np.uint8], tuple[int, int]], NDArray[np.uint8]]
 class Prepared:
     """One frame ready for the model, with the one Settings snapshot it is drawn and painted with.
 
-    ``image`` is the frame at the model's size (uint8 H×W×3), ``planes`` its maps (uint8 K×H×W, in the order of
-    ``settings.kinds``), ``colours`` the image made small (uint8 H/4×W/4×3), None where ``init_strength`` is 0.
-    ``age_ms``: how much older than the frame its oldest map is, None where each frame has its own. ``change_id`` is
-    the id of the newest settings change that the snapshot contains.
+    ``image`` is the frame at the model's size (uint8 H×W×3), ``planes`` its maps (uint8 K×h×w, in the order of
+    ``settings.kinds``, at the size that it is painted at), ``colours`` the image made small (uint8 h/4×w/4×3), None
+    where ``init_strength`` is 0. ``age_ms``: how much older than the frame its oldest map is, None where each frame has
+    its own. ``change_id`` is the id of the newest settings change that the snapshot contains. ``look``: see
+    ``realtime.similar``; None where nobody wants to know.
     """
 
     frame: Frame
@@ -38,11 +40,21 @@ class Prepared:
     colours: NDArray[np.uint8] | None = None
     age_ms: float | None = None
     change_id: int = 0
+    look: Look | None = None
+
+    @property
+    def size(self) -> Size:
+        """(height, width) that it is painted at."""
+        return self.planes.shape[1], self.planes.shape[2]
 
     @property
     def company(self) -> Hashable:
-        """What frames of one batch have in common: the kinds of maps and their size, the LoRA and its scale."""
-        return self.settings.kinds, self.planes.shape, self.settings.lora, self.settings.lora_scale
+        return company(self.settings, self.size)
+
+
+def company(settings: Settings, size: Size) -> Hashable:
+    """What frames of one batch have in common: the kinds of maps and their size, the LoRA and its scale."""
+    return settings.kinds, size, settings.lora, settings.lora_scale
 
 
 class Preparer:
@@ -54,17 +66,39 @@ class Preparer:
         self._fit = fit
 
     def __call__(self, frame: Frame, settings: Settings, change_id: int = 0) -> Prepared:
-        image = self._fit(frame.image, self.size)
-        maps = self._keeper(image, settings, frame.captured_ns)
+        return self.draw(frame, self.fitted(frame), settings, change_id=change_id)
+
+    def fitted(self, frame: Frame) -> NDArray[np.uint8]:
+        """The picture at the model's size."""
+        return self._fit(frame.image, self.size)
+
+    def draw(
+        self,
+        frame: Frame,
+        image: NDArray[np.uint8],
+        settings: Settings,
+        *,
+        change_id: int = 0,
+        effort: Effort | None = None,
+    ) -> Prepared:
+        """The same for a picture that was fitted already, with no more effort than this."""
+        effort = effort or Effort(size=self.size)
+        small = shrink(image, effort.size)
+        maps = self._keeper(image, effort.apply(settings), frame.captured_ns, small=small)
+        height, width = (side // COLOUR_SHRINK for side in effort.size)
         return Prepared(
             frame=frame,
             image=image,
             planes=maps.planes,
             settings=settings,
-            colours=shrink(image) if settings.init_strength > 0 else None,
+            colours=shrink(image, (height, width)) if settings.init_strength > 0 else None,
             age_ms=maps.age_ms,
             change_id=change_id,
         )
+
+    def has_slow_maps(self, settings: Settings) -> bool:
+        """Whether a network draws one of the maps that ``settings`` ask for."""
+        return self._keeper.has_slow_maps(settings)
 
     def waiting_room(self, settings: Settings) -> Executor | None:
         """Where to call this for ``settings`` that would wait for a network's first map; None when they wouldn't."""
@@ -73,13 +107,6 @@ class Preparer:
     def close(self) -> None:
         """Let go of what the maps of this stream needed. May be called twice."""
         self._keeper.close()
-
-
-def shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The colours of uint8 H×W×3: H/4×W/4×3, averaged over areas."""
-    height, width = image.shape[:2]
-    small = cv2.resize(image, (width // COLOUR_SHRINK, height // COLOUR_SHRINK), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, dtype=np.uint8)
 
 
 def cached_by(settings: Settings) -> Hashable:

@@ -5,22 +5,29 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
+import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.engine import Engine, Painted
+from realtime.costs import CostModel
 from realtime.prepare import Prepared, cached_by
-from realtime.slot import Slot
+from realtime.rhythm import Rhythm
+
+if TYPE_CHECKING:  # they bring torch with them, and the page is served before that
+    from realtime.engine import Engine, Painted
+    from realtime.slot import Slot
 
 log = logging.getLogger(__name__)
 
 #: So many failed forwards in a row end a session.
 MAX_FAILURES = 5
+#: An idle device waits for company at most this part of what a picture takes.
+PATIENCE = 0.2
 
 
 class Lane(Protocol):
@@ -54,6 +61,8 @@ class _Place:
     waiting: Prepared | None = None
     failures: int = 0
     ready_for: object = None
+    company: Hashable = None
+    rhythm: Rhythm = dataclasses.field(default_factory=Rhythm)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,8 +76,9 @@ class Scheduler:
     """Owns the inference thread: the model is loaded, warmed, prepared and run there and nowhere else.
 
     A lane has one place, so a frame that waits is displaced by a newer one. Batches start from the lane that was served
-    longest ago and take others with the same maps and LoRA along; what doesn't fit keeps its turn. A forward that
-    raises costs its frames only: its lanes run alone until each has shown whether it is the cause.
+    longest ago and take others with the same maps and LoRA along, so many as cost the least; what doesn't fit keeps its
+    turn. A device that would idle waits a moment for frames that are due to join. A forward that raises costs its
+    frames only: its lanes run alone until each has shown whether it is the cause.
     """
 
     def __init__(self, load: Callable[[], Engine], *, observer: Observer | None = None) -> None:
@@ -81,6 +91,8 @@ class Scheduler:
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         #: The engine, once it is loaded and warm; or what its loading raised.
         self.loaded: Future[Engine] = Future()
+        #: What forwards take; known once the engine is.
+        self.costs = CostModel((1,))
 
     def start(self) -> None:
         self._thread.start()
@@ -103,6 +115,7 @@ class Scheduler:
         """Forget a lane. True when a frame of it was waiting; one in flight still comes back. May be called twice."""
         with self._changed:
             place = self._places.pop(lane, None)
+            self._changed.notify_all()
             return place is not None and place.waiting is not None
 
     def offer(self, lane: Lane, prepared: Prepared) -> bool:
@@ -112,7 +125,8 @@ class Scheduler:
             if place is None:
                 return True
             lost = place.waiting is not None
-            place.waiting = prepared
+            place.waiting, place.company = prepared, prepared.company
+            place.rhythm.tick(time.monotonic())
             self._changed.notify()
             return lost
 
@@ -124,6 +138,7 @@ class Scheduler:
         except BaseException as error:  # whatever it was, the main thread has to say it
             self.loaded.set_exception(error)
             return
+        self.costs = CostModel(engine.painter.batches, engine.measured)
         self.loaded.set_result(engine)
         while not self._stopping:
             self._step(engine)
@@ -131,26 +146,77 @@ class Scheduler:
             self._finish(engine)
 
     def _step(self, engine: Engine) -> None:
-        batch = self._next_batch(engine.max_batch, wait=not self._flights)
+        batch = self._next_batch(engine)
+        if not batch and not self._flights:
+            self._warm_up_more(engine)
         if batch:
             self._begin(engine, batch)
         if self._flights and (not batch or len(self._flights) >= engine.depth):
             self._finish(engine)
 
-    def _next_batch(self, max_batch: int, *, wait: bool) -> list[tuple[_Place, Prepared]]:
+    def _warm_up_more(self, engine: Engine) -> None:
+        """What could wait is done while nobody is there."""
+        try:
+            engine.warm_up_more()
+        except Exception:
+            log.exception("Warming up has failed; the first to need it will hear why.")
+        for (size, count), ms in engine.measured.items():
+            self.costs.add(size, count, ms)
+
+    def _next_batch(self, engine: Engine) -> list[tuple[_Place, Prepared]]:
+        """Waits for one while nothing is in flight; empty when there is something else to do."""
         with self._changed:
-            if wait:
-                self._changed.wait_for(lambda: self._stopping or any(p.waiting for p in self._places.values()))
-            batch: list[tuple[_Place, Prepared]] = []
-            for place in self._places.values():
-                if place.waiting and self._fits(place, batch):
-                    batch.append((place, place.waiting))
-                if len(batch) == max_batch or (batch and batch[0][0].failures):
-                    break
+            if not self._flights:
+                self._changed.wait_for(lambda: self._stopping or self._has_work(engine))
+                self._wait_for_company(engine.max_batch)
+            batch = self._company(engine.max_batch)
+            if len(batch) > 1:
+                batch = batch[: self.costs.first_of(batch[0][1].size, len(batch))]
             for place, _ in batch:
                 place.waiting = None
                 self._places.move_to_end(place.lane)
             return batch
+
+    def _has_work(self, engine: Engine) -> bool:
+        return any(place.waiting for place in self._places.values()) or not (self._places or engine.is_warm)
+
+    def _company(self, max_batch: int) -> list[tuple[_Place, Prepared]]:
+        """The frame that has waited longest for its turn, and those that may be painted with it."""
+        batch: list[tuple[_Place, Prepared]] = []
+        for place in self._places.values():
+            if place.waiting and self._fits(place, batch):
+                batch.append((place, place.waiting))
+            if len(batch) == max_batch or (batch and batch[0][0].failures):
+                break
+        return batch
+
+    def _wait_for_company(self, max_batch: int) -> None:
+        """Let others join who are due within a moment, and for whom that is cheaper than a forward of their own.
+
+        Nobody waits who is alone, and never while frames of another company could be painted meanwhile.
+        """
+        if max_batch == 1 or len(self._places) == 1:
+            return
+        deadline: float | None = None
+        while not self._stopping and (batch := self._company(max_batch)):
+            size, count, now = batch[0][1].size, len(batch), time.monotonic()
+            one = self.costs.pictures(size, 1)
+            together = self.costs.pictures(size, count + 1)
+            if one is None or together is None or count == max_batch or batch[0][0].failures:
+                return
+            deadline = now + PATIENCE * one / 1e3 if deadline is None else deadline
+            others = sum(place.waiting is not None for place in self._places.values()) - count
+            joins = together < one + (self.costs.pictures(size, count) or 0.0)
+            if others or not joins or now >= deadline or not self._is_due(batch[0][1].company, now, deadline):
+                return
+            self._changed.wait(deadline - now)
+
+    def _is_due(self, company: Hashable, now: float, until: float) -> bool:
+        """Whether a lane of this company that has no frame waiting is likely to bring one by then."""
+        return any(
+            place.waiting is None and place.company == company and place.rhythm.is_due(now, until)
+            for place in self._places.values()
+        )
 
     @staticmethod
     def _fits(place: _Place, batch: list[tuple[_Place, Prepared]]) -> bool:
@@ -198,6 +264,7 @@ class Scheduler:
             self._deliver(flight, painted)
 
     def _deliver(self, flight: _Flight, painted: Painted) -> None:
+        self.costs.add(flight.frames[0].size, len(flight.frames), painted.model_ms)
         if self._observer:
             self._observer.forward(batch=len(flight.frames), model_ms=painted.model_ms)
         for place, frame, picture in zip(flight.places, flight.frames, painted.pictures, strict=True):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.settings import Settings
+from realtime.admission import Demand
 from realtime.control import apply_patch
 from realtime.easel import Easel
 from realtime.fit import WHITE
@@ -20,6 +21,8 @@ from realtime.listeners import Listeners
 from realtime.mailbox import Mailbox
 from realtime.modes import Mode
 from realtime.prepare import Prepared
+from realtime.prepare import company as company_of
+from realtime.repeat import Repeater
 from realtime.scheduler import MAX_FAILURES
 from realtime.snapshot import Snapshot
 from realtime.tally import Tally
@@ -65,11 +68,14 @@ class Session:
         self._snapshot = Snapshot(settings=settings)
         self._last_visible = 0
         self._tally = Tally(workshop.metrics)
-        self._intake = Intake(self, preparer=workshop.preparer(mode), pool=workshop.pool, tally=self._tally)
+        preparer = workshop.preparer(mode)
+        self._governed = workshop.governed(mode, preparer)
+        self._intake = Intake(self, preparer=preparer, pool=workshop.pool, tally=self._tally, governed=self._governed)
         self._outbox: Mailbox[_Result] = Mailbox()
         self._end_reason: str | None = None
         self._subscribers: Listeners[Frame] = Listeners("viewer")
         self._listeners: Listeners[Json] = Listeners("listener")
+        self._repeater = Repeater(self.show)
         self._stats_timer: asyncio.TimerHandle | None = None
         self._easel: Easel | None = None
         workshop.scheduler.add(self)
@@ -98,6 +104,19 @@ class Session:
     def snapshot(self) -> Snapshot:
         """What the next frame is painted with. Any thread."""
         return self._snapshot
+
+    @property
+    def governor_level(self) -> int:
+        return self._governed.level
+
+    @property
+    def demand(self) -> Demand:
+        """What it asks of the device, were it painted in full."""
+        wanted, waits = self._tally.wanted(), [self._tally.known_in()]
+        if self._easel and (left := self._easel.leaves_in()) is not None:
+            waits.append(left)
+        company = company_of(self._snapshot.settings, self._shop.size)
+        return Demand(company=company, fps=wanted, known_in=min((wait for wait in waits if wait > 0), default=None))
 
     # What the connections call.
 
@@ -158,6 +177,7 @@ class Session:
             "mode": self._mode,
             "state": state,
             **self._tally.row(),
+            "governor": self._governed.row(),
             "viewers": self.viewers,
             "settings": self.settings(),
         }
@@ -189,6 +209,9 @@ class Session:
     def offer(self, prepared: Prepared) -> bool:
         return self._shop.scheduler.offer(self, prepared)
 
+    def skipped(self, frame: Frame) -> None:
+        self._on_loop(self._repeater.again, frame)
+
     def lost(self) -> None:
         if self._easel:
             self._on_loop(self._easel.lost)
@@ -207,6 +230,7 @@ class Session:
             self._shop.copy_stamp(prepared.image, picture)
         frame, change_id = prepared.frame.replace_image(picture), prepared.change_id
         result = _Result(frame=frame, change_id=change_id, model_ms=model_ms, age_ms=prepared.age_ms)
+        self._intake.painted(prepared)
         lost = self._outbox.put(result)
         self._tally.dropped(lost)
         if not lost:  # otherwise the delivery of the frame just displaced is still to come, and takes this one
@@ -214,6 +238,7 @@ class Session:
 
     def failed(self, error: Exception, *, final: bool) -> None:
         self._tally.dropped()
+        self._intake.failed()
         if final:
             self.end_soon(f"The model failed {MAX_FAILURES} times in a row on this session; the last time: {error}")
         self.lost()
@@ -230,9 +255,11 @@ class Session:
         result = self._outbox.take_now()
         if result is None:  # closed since
             return
-        self._tally.delivered(captured_ns=result.frame.captured_ns, model_ms=result.model_ms, age_ms=result.age_ms)
-        if self._easel:
-            self._easel.delivered(result.frame)
+        latency_ms = self._tally.delivered(
+            captured_ns=result.frame.captured_ns, model_ms=result.model_ms, age_ms=result.age_ms
+        )
+        self._governed.delivered(latency_ms)
+        (self._easel or self._repeater).delivered(result.frame)
         self.show(result.frame)
         first, self._last_visible = self._last_visible + 1, max(self._last_visible, result.change_id)
         for change_id in range(first, self._last_visible + 1):

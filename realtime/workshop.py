@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from realtime.easel import Patience
 from realtime.fit import Sheet, fit
+from realtime.governed import Governed
 from realtime.maps import MapDesk
 from realtime.metrics import Metrics
 from realtime.modes import Mode
@@ -25,18 +26,27 @@ CopyStamp = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Workshop:
-    """``size``: (height, width) of the model's pictures. ``controls`` and ``loras``: what settings may ask for."""
+    """``sizes``: see ``realtime.engine.Painter``. ``controls`` and ``loras``: what settings may ask for."""
 
     loop: asyncio.AbstractEventLoop
     scheduler: Scheduler
     desk: MapDesk
-    size: tuple[int, int]
+    sizes: Sequence[tuple[int, int]]
     pool: Executor
     metrics: Metrics
     controls: Collection[str]
     loras: Collection[str] = ()
     copy_stamp: CopyStamp | None = None
     patience: Patience = dataclasses.field(default_factory=Patience)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the model's pictures."""
+        return self.sizes[0]
+
+    def governed(self, mode: Mode, preparer: Preparer) -> Governed:
+        """For one more stream."""
+        return Governed(sizes=self.sizes, camera=mode == "camera", has_slow_maps=preparer.has_slow_maps)
 
     def preparer(self, mode: Mode) -> Preparer:
         """For one more stream: a camera's pictures are cropped to the model's shape, a drawing is kept whole."""

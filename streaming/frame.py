@@ -65,6 +65,10 @@ class Frame:
             planes=image, seq=self.seq, pts=self.pts, time_base=self.time_base, captured_ns=self.captured_ns
         )
 
+    def retimed(self, like: Frame) -> Frame:
+        """The same picture with the number and times of another one."""
+        return like.replace_image(self.image)
+
     def _timed(self, picture: av.VideoFrame, format: str) -> av.VideoFrame:
         if picture.format.name != format:
             picture = picture.reformat(format=format)
@@ -92,6 +96,9 @@ class PlanarFrame(Frame):
     @property
     def format(self) -> str:
         return "yuv420p"
+
+    def retimed(self, like: Frame) -> Frame:
+        return like.replace_image(self.planes)
 
     def to_video_frame(self, format: str = "yuv420p") -> av.VideoFrame:
         return self._timed(av.VideoFrame.from_ndarray(self.planes, format="yuv420p"), format)

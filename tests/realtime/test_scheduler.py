@@ -72,6 +72,7 @@ def start() -> Iterator[Callable[..., Scheduler]]:
     running: list[Scheduler] = []
 
     def make(painter: NumberPainter, *, max_batch: int = 1) -> Scheduler:
+        painter.batches = tuple(range(1, max_batch + 1))
         scheduler = Scheduler(lambda: Engine(painter, max_batch=max_batch))
         scheduler.start()
         scheduler.loaded.result(20)

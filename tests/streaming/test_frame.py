@@ -75,6 +75,16 @@ def test_planes_go_to_an_encoder_as_they_are() -> None:
     assert np.array_equal(picture.to_ndarray(), planes(64, 96))
 
 
+@pytest.mark.parametrize("picture", [image(64, 96), planes(64, 96)], ids=["rgb", "planes"])
+def test_the_same_picture_with_other_times(picture: np.ndarray) -> None:
+    painted = Frame(image=image(64, 96), seq=5, pts=0).replace_image(picture)
+    other = Frame(image=image(8, 8), seq=9, pts=77, time_base=Fraction(1, 1000), captured_ns=42)
+    again = painted.retimed(other)
+    assert (again.seq, again.pts, again.time_base, again.captured_ns) == (9, 77, Fraction(1, 1000), 42)
+    assert again.format == painted.format
+    assert np.array_equal(again.to_video_frame().to_ndarray(), painted.to_video_frame().to_ndarray())
+
+
 def test_who_asks_planes_for_a_picture_gets_rgb() -> None:
     painted = Frame(image=image(64, 96), seq=5, pts=0).replace_image(planes(64, 96))
     assert painted.image.shape == (64, 96, 3)
