@@ -85,7 +85,7 @@ def check(
         controlnets=[read_json(folder / "config.json") for folder in dict.fromkeys(files.controlnets.values())],
         dtype=dtype,
         size=size,
-        copies=1 if on_gpu or backend == "eager" else 2,
+        copies=1 if on_gpu or backend.startswith(("eager", "compiled")) else 2,
     )
     height, width = size
     what = f"{files.preset.name} at {width}×{height}"

@@ -130,8 +130,12 @@ class SDXSPipeline:
 
     @property
     def sizes(self) -> Sequence[tuple[int, int]]:
-        """The (height, width) it paints without a delay: its own, about three quarters and half of it."""
-        return list(dict.fromkeys(_share(self.size, share) for share in (1.0, 0.75, 0.5)))
+        """The (height, width) it paints without a delay: its own, about three quarters and half of it.
+
+        Backends for which another size is dear have the smaller ones only after a ``prepare`` with that size.
+        """
+        offered = dict.fromkeys(_share(self.size, share) for share in (1.0, 0.75, 0.5))
+        return self._backend.sizes(list(offered))
 
     @property
     def forms(self) -> Sequence[Form]:
@@ -155,7 +159,7 @@ class SDXSPipeline:
             self._constants_of(settings.replace(prompt=prompt, blend=0.0), (height, width))
         for seed in {settings.seed, settings.seed_b}:
             self._noise(seed, self._channels, height // 8, width // 8)
-        self._backend.prepare(nets)
+        self._backend.prepare(nets, (height, width))
 
     @torch.inference_mode()
     def __call__(

@@ -21,7 +21,7 @@ ServedModel = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Backend = Annotated[str, typer.Option(help="auto, eager or openvino.")]
+Backend = Annotated[str, typer.Option(help="auto, eager, compiled, compiled-quick or openvino.")]
 Dtype = Annotated[
     str, typer.Option(help="auto, fp16, bf16 or fp32; auto is fp16 on a GPU unless the model needs fp32.")
 ]

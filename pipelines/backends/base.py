@@ -43,6 +43,8 @@ class Backend(Protocol):
     """Runs a PaintGraph. One thread owns it."""
 
     name: str
+    #: Decibels (peak signal-to-noise ratio) that its pictures keep to eager's; None where only rounding differs.
+    least_psnr: float | None
 
     @property
     def batches(self) -> Sequence[int]:
@@ -57,8 +59,11 @@ class Backend(Protocol):
     def paint(self, frames: FrameInputs, nets: tuple[int, ...], form: Form, size: Size) -> Tensor:
         """uint8 pictures of ``size`` in ``form``. What it returns may be written over by the next call but one."""
 
-    def prepare(self, nets: tuple[int, ...]) -> None:
-        """Do now what the first picture with these ControlNets would otherwise wait for."""
+    def sizes(self, offered: Sequence[Size]) -> Sequence[Size]:
+        """Those of the (height, width) that it paints without a delay; the first of them always is."""
+
+    def prepare(self, nets: tuple[int, ...], size: Size) -> None:
+        """Do now what the first picture with these ControlNets, from maps of this size, would otherwise wait for."""
 
     def weights_changed(self, tag: str) -> None:
         """The graph's weights were changed in place; the same ``tag`` always stands for the same weights."""

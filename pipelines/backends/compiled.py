@@ -34,6 +34,9 @@ class CompiledBackend:
     compiled.
     """
 
+    #: Kernels sum in another order, and no more.
+    least_psnr: float | None = None
+
     def __init__(
         self,
         graph: PaintGraph,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,7 @@ class EagerBackend:
     """Plain torch on any device."""
 
     name = "eager"
+    least_psnr: float | None = None
 
     def __init__(self, graph: PaintGraph, device: torch.device) -> None:
         self._graph = graph
@@ -41,7 +44,10 @@ class EagerBackend:
         pictures: Tensor = self._frames(inputs, inverted, nets, form, size)
         return pictures
 
-    def prepare(self, nets: tuple[int, ...]) -> None:
+    def sizes(self, offered: Sequence[Size]) -> Sequence[Size]:
+        return offered
+
+    def prepare(self, nets: tuple[int, ...], size: Size) -> None:
         """Nothing is compiled."""
 
     def weights_changed(self, tag: str) -> None:

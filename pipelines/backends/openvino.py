@@ -25,6 +25,7 @@ class OpenVINOBackend:
     """Traces the graph once for each choice of ControlNets and weights, and compiles it for each size that comes."""
 
     name = "openvino"
+    least_psnr: float | None = None
     batches = CPU_BATCHES
 
     def __init__(self, graph: PaintGraph, device: torch.device) -> None:
@@ -56,7 +57,10 @@ class OpenVINOBackend:
         inputs, inverted = stack_frames(frames)
         return to_bytes(self(inputs.replace(maps=to_control(frames.maps, inverted, torch.float32)), nets), form, size)
 
-    def prepare(self, nets: tuple[int, ...]) -> None:
+    def sizes(self, offered: Sequence[Size]) -> Sequence[Size]:
+        return offered
+
+    def prepare(self, nets: tuple[int, ...], size: Size) -> None:
         self._model(nets)
 
     def weights_changed(self, tag: str) -> None:
