@@ -55,6 +55,13 @@ def locate(
     )
 
 
+def check_names(
+    name_or_directory: str | Path, *, controlnets: Sequence[str] = (), loras: Sequence[str] = (), vae: str | None = None
+) -> None:
+    """Raise at once what ``locate`` would for names that nothing can be behind. Fetches and loads nothing."""
+    _plan(name_or_directory, controlnets, loras, vae)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a model is put together from. ``preset``: None while only its configuration, not yet here, can tell."""

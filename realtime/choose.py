@@ -17,6 +17,15 @@ class Choice:
     why: str = ""
 
 
+def check_names(
+    name: str, *, controlnets: Sequence[str] = (), loras: Sequence[str] = (), vae: str | None = None
+) -> None:
+    """Before the server starts: raises ``pipelines.errors.PipelineError`` for names that nothing can be behind."""
+    from pipelines.locate import check_names
+
+    check_names(ANYWHERE if name == "auto" else name, controlnets=controlnets, loras=loras, vae=vae)
+
+
 def choose_model(
     name: str,
     *,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import signal
 import sys
@@ -69,7 +68,11 @@ def serve(
     token: Annotated[
         str | None, typer.Option(envvar="SDXS_TOKEN", help="What clients must show; made up off loopback.")
     ] = None,
-    max_sessions: Annotated[int, typer.Option(help="Places for people at a time.")] = 4,
+    fps: Annotated[
+        float | None,
+        typer.Option(help="Frames a second that each session is promised; 24 on a GPU and 8 on a CPU if left out."),
+    ] = None,
+    max_sessions: Annotated[int, typer.Option(help="No more sessions than these, however quick the model is.")] = 32,
     copy_stamp: Annotated[bool, typer.Option(help="Keep a measuring stamp unpainted.")] = False,
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain (PEM) for HTTPS.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
@@ -83,7 +86,7 @@ def serve(
     import logging
 
     from realtime import config as configuration
-    from realtime.choose import choose_model
+    from realtime.choose import check_names
 
     config = configuration.make(
         model=model,
@@ -99,6 +102,7 @@ def serve(
         device=device,
         backend=backend,
         token=token,
+        fps=fps,
         max_sessions=max_sessions,
         copy_stamp=copy_stamp,
         tls_cert=tls_cert,
@@ -106,17 +110,14 @@ def serve(
         allow_origins=tuple(allow_origin or ()),
     )
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    choice = choose_model(
-        model, device=device, dtype=dtype, controlnets=config.controlnets, loras=config.loras, vae=vae
-    )
-    if choice.why:
-        _say(f"Model    {choice.why}")
-    config = dataclasses.replace(config, model=choice.name)
+    check_names(model, controlnets=config.controlnets, loras=config.loras, vae=vae)
     from realtime.serve import serve as run_server
     from realtime.terminal import TerminalAnnouncer
 
     announcer = TerminalAnnouncer(config, console, open_browser=open_browser)
-    _leave(asyncio.run(run_server(config, announcer)))
+    with contextlib.closing(announcer):
+        clean = asyncio.run(run_server(config, announcer))
+    _leave(clean)
 
 
 @app.command()

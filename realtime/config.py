@@ -26,7 +26,9 @@ class ServeConfig:
     model's own. ``size``: (height, width) of the pictures; None for the model's own. ``dtype``, ``controlnets``,
     ``loras`` and ``vae``: see ``realtime.model.load``. ``source``: what ``streaming.source.open_source`` takes; then
     the session ``live`` is made from it. ``port``: 0 for any free one. ``token``: None is for a loopback address only
-    (see ``make``). ``copy_stamp``: take the measuring stamp of the input over into the output.
+    (see ``make``). ``fps``: the frame rate that each session is promised; None for what suits the device.
+    ``max_sessions``: no more than these, however quick the model is. ``copy_stamp``: take the measuring stamp of the
+    input over into the output.
     """
 
     model: str = "embedded"
@@ -42,7 +44,8 @@ class ServeConfig:
     device: str = "auto"
     backend: Backend = "auto"
     token: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._~-]+$")] | None = None
-    max_sessions: Annotated[int, Field(ge=1, le=1000)] = 4
+    fps: Annotated[float, Field(ge=1, le=120)] | None = None
+    max_sessions: Annotated[int, Field(ge=1, le=1000)] = 32
     copy_stamp: bool = False
     tls_cert: Path | None = None
     tls_key: Path | None = None

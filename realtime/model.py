@@ -14,6 +14,7 @@ from pipelines.frame_graph import Form
 from pipelines.settings import Kind, Settings
 from realtime.engine import Engine, Painter
 from realtime.errors import BadInput
+from realtime.modes import text_alone
 from realtime.warm_up import WarmUp
 
 #: The precisions by the names that people use for them.
@@ -49,11 +50,6 @@ class Model:
         settings = [self.defaults] if self.defaults.kinds else []
         engine.warm_up(*settings, text_alone(self.defaults), tell=tell, later=later)
         return engine
-
-
-def text_alone(settings: Settings) -> Settings:
-    """The same picture, held to nothing but its words."""
-    return settings.replace(control="none", extra_controls={})
 
 
 def wrap(pipeline: Any, conditioners: Mapping[Kind, Conditioner] | None = None, *, control: str | None = None) -> Model:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Literal, cast, get_args
 
 from pipelines.settings import Settings
-from realtime.model import text_alone
 from streaming.errors import BadRequest
 
 #: ``camera``: pictures that are pushed. ``draw``: a drawing. ``imagine``: text alone.
@@ -21,6 +20,11 @@ def check_mode(mode: str) -> Mode:
     if mode not in get_args(Mode):
         raise BadRequest(f"There is no mode {mode!r}; a session is {', '.join(get_args(Mode)[:-1])} or imagine.")
     return cast(Mode, mode)
+
+
+def text_alone(settings: Settings) -> Settings:
+    """The same picture, held to nothing but its words."""
+    return settings.replace(control="none", extra_controls={})
 
 
 def first_settings(mode: Mode, defaults: Settings, *, controls: Sequence[str]) -> Settings:

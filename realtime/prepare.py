@@ -6,17 +6,19 @@ import dataclasses
 import os
 from collections.abc import Callable, Hashable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.settings import Settings
 from realtime.effort import Effort, Size
-from realtime.fit import fit, shrink
-from realtime.maps import MapKeeper
+from realtime.fit import COLOUR_SHRINK, fit, shrink
 from realtime.similar import Look
-from realtime.slot import COLOUR_SHRINK
 from streaming.frame import Frame
+
+if TYPE_CHECKING:  # it brings torch with it, and the page is served before that
+    from realtime.maps import MapKeeper
 
 #: Brings a picture to (height, width).
 Fit = Callable[[NDArray[np.uint8], tuple[int, int]], NDArray[np.uint8]]

@@ -7,27 +7,32 @@ import contextlib
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp import web
 
 from pipelines.condition import Conditioner
+from pipelines.errors import PipelineError
 from pipelines.settings import Kind
 from realtime.capture import Capture
 from realtime.config import ServeConfig
 from realtime.easel import Patience
 from realtime.errors import BadInput, Failure
 from realtime.hub import Hub
-from realtime.model import Model, load, wrap
 from streaming import stamp
 from streaming.errors import SourceError
 from streaming.peer import PeerOptions
 from streaming.server import make_app
 from streaming.source import open_source
 
+if TYPE_CHECKING:
+    from realtime.model import Model
+
 HUB = web.AppKey("hub", Hub)
 
+#: So often the terminal hears how far the model is.
+PROGRESS_SECONDS = 0.25
 #: The session that ``--source`` makes.
 SOURCE_SESSION = "live"
 
@@ -39,31 +44,41 @@ def build(
     conditioners: Mapping[Kind, Conditioner] | None = None,
     options: PeerOptions | None = None,
     patience: Patience | None = None,
+    chosen: Callable[[str], None] | None = None,
 ) -> web.Application:
     """The application; its ``app[HUB]`` begins to load the model when the application starts.
 
     ``pipeline``: run this one instead of loading ``config.model``; with ``conditioners`` of your own if you like.
     ``options``: how patient connections are; ``patience``: how long a session without a camera waits for viewers.
+    ``chosen``: hears, on another thread, why this model runs where that was left to the program.
     """
 
+    parts: dict[str, Any] = {"controlnets": config.controlnets, "loras": config.loras, "vae": config.vae}
+
     def load_model() -> Model:
+        # On the inference thread, when the page is served already: what it imports takes seconds.
+        from realtime.choose import choose_model
+        from realtime.model import load, wrap
+
         if pipeline is not None:
             return wrap(pipeline, conditioners, control=config.control)
+        choice = choose_model(config.model, device=config.device, dtype=config.dtype, **parts)
+        if choice.why and chosen:
+            chosen(choice.why)
         return load(
-            config.model,
+            choice.name,
             backend=config.backend,
             device=config.device,
             control=config.control,
             dtype=config.dtype,
             size=config.size,
-            controlnets=config.controlnets,
-            loras=config.loras,
-            vae=config.vae,
+            **parts,
         )
 
     hub = Hub(
         load_model,
         max_sessions=config.max_sessions,
+        fps=config.fps,
         copy_stamp=stamp.copy if config.copy_stamp else None,
         patience=patience,
     )
@@ -114,6 +129,12 @@ class Announcer(Protocol):
     def up(self, port: int) -> None:
         """The page is served on ``port``."""
 
+    def chosen(self, why: str) -> None:
+        """Why this model runs, where that was left to the program. Called on another thread."""
+
+    def progress(self, doing: str) -> None:
+        """What is being waited for."""
+
     def ready(self, hub: Hub) -> None:
         """The model is warm."""
 
@@ -125,7 +146,7 @@ async def serve(config: ServeConfig, announcer: Announcer | None = None, pipelin
     """
     context = _tls(config)
     listener = _listen(config.host, config.port)
-    app = build(config, pipeline)
+    app = build(config, pipeline, chosen=announcer.chosen if announcer else None)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
     try:
         with _stop_signals() as stop:
@@ -133,7 +154,7 @@ async def serve(config: ServeConfig, announcer: Announcer | None = None, pipelin
             await web.SockSite(runner, listener, ssl_context=context).start()
             if announcer:
                 announcer.up(listener.getsockname()[1])
-            await _until_ready(app[HUB], stop)
+            await _until_ready(app[HUB], stop, announcer)
             if announcer and not stop.is_set():
                 announcer.ready(app[HUB])
             await stop.wait()
@@ -143,13 +164,18 @@ async def serve(config: ServeConfig, announcer: Announcer | None = None, pipelin
     return await app[HUB].aclose()
 
 
-async def _until_ready(hub: Hub, stop: asyncio.Event) -> None:
-    waiting = [asyncio.ensure_future(hub.wait_ready()), asyncio.ensure_future(stop.wait())]
-    done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+async def _until_ready(hub: Hub, stop: asyncio.Event, announcer: Announcer | None) -> None:
+    waiting: list[asyncio.Future[Any]] = [asyncio.ensure_future(hub.wait_ready()), asyncio.ensure_future(stop.wait())]
+    done: set[asyncio.Future[Any]] = set()
+    while not done:
+        if announcer and (doing := hub.ready()):
+            announcer.progress(doing)
+        done, pending = await asyncio.wait(waiting, timeout=PROGRESS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
     if waiting[0] in done and (error := waiting[0].exception()):
-        raise error if isinstance(error, BadInput) else Failure(f"The model can't be loaded: {error}") from error
+        ours = isinstance(error, BadInput | PipelineError)
+        raise error if ours else Failure(f"The model can't be loaded: {error}") from error
 
 
 @contextlib.contextmanager

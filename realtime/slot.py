@@ -10,10 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from pipelines.frame_graph import Form
+from realtime.fit import COLOUR_SHRINK
 from realtime.streams import Streams
-
-#: The camera's colours go to the model at a quarter of its sides.
-COLOUR_SHRINK = 4
 
 Array = NDArray[np.uint8]
 

@@ -14,7 +14,8 @@ from pipelines.settings import Settings
 from realtime.errors import BadInput, Failure
 from realtime.fit import fit, fit_whole
 from realtime.maps import MapDesk
-from realtime.model import Model, text_alone
+from realtime.model import Model
+from realtime.modes import text_alone
 from realtime.prepare import Preparer
 from streaming.errors import BadRequest
 from streaming.frame import Frame

@@ -34,6 +34,7 @@ class TerminalAnnouncer:
         self._console = console
         self._open_browser = open_browser
         self._began = time.monotonic()
+        self._status = console.status("Starting ...")
 
     def up(self, port: int) -> None:
         addresses = urls(self._config, port)
@@ -47,7 +48,17 @@ class TerminalAnnouncer:
             # Some text browsers hold whoever opens them.
             threading.Thread(target=webbrowser.open, args=(addresses[0],), daemon=True).start()
 
+    def chosen(self, why: str) -> None:
+        self._say(f"Model    {why}")
+
+    def progress(self, doing: str) -> None:
+        """One line that is written over, where the terminal can do that."""
+        if self._console.is_terminal:
+            self._status.update(escape(doing))
+            self._status.start()
+
     def ready(self, hub: Hub) -> None:
+        self.close()
         about = hub.about()
         seconds = time.monotonic() - self._began
         self._say(
@@ -56,6 +67,10 @@ class TerminalAnnouncer:
         if self._config.source:
             self._say(f"         {self._config.source} is painted as the session 'live'.")
         self._say("         Stop with Ctrl-C.")
+
+    def close(self) -> None:
+        """Take the progress away. May be called twice."""
+        self._status.stop()
 
     def _say(self, line: str) -> None:
         self._console.print(line, soft_wrap=True, highlight=False, markup=False)

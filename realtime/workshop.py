@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from realtime.easel import Patience
 from realtime.fit import Sheet, fit
 from realtime.governed import Governed
-from realtime.maps import MapDesk
 from realtime.metrics import Metrics
 from realtime.modes import Mode
 from realtime.prepare import Preparer
 from realtime.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from realtime.maps import MapDesk
 
 #: ``streaming.stamp.copy``: takes the stamp of the first picture over into the second.
 CopyStamp = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]

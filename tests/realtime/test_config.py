@@ -29,7 +29,9 @@ def test_off_loopback_a_fresh_token_is_made_unless_one_is_given() -> None:
     [
         ({"port": 70000}, "--port 70000: input should be less than or equal to 65535."),
         ({"max_sessions": 0}, "--max-sessions 0"),
-        ({"backend": "magic"}, "'auto', 'eager' or 'openvino'"),
+        ({"fps": 0}, "--fps 0: input should be greater than or equal to 1."),
+        ({"fps": 500}, "--fps 500: input should be less than or equal to 120."),
+        ({"backend": "magic"}, "--backend 'magic': input should be 'auto', 'eager'"),
         ({"dtype": "fp8"}, "'auto', 'fp16', 'bf16' or 'fp32'"),
         ({"control": "pose"}, "'none', 'canny', 'sketch' or 'depth'"),
         ({"token": ""}, "at least 1 character"),

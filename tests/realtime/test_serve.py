@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from typing import Any
 
@@ -105,9 +106,11 @@ async def test_health_is_503_until_the_model_is_warm() -> None:
         async with server.http.get(server.url + "/healthz") as answer:
             body = await answer.json()
         assert (answer.status, answer.content_type) == (503, "application/problem+json")
-        assert "being loaded" in body["detail"]
+        assert re.fullmatch(r"The model is still being loaded; .*|Warming up: batch 1 of 1, 256×256 .*", body["detail"])
+        assert answer.headers["Retry-After"] == "2"
         async with server.http.get(server.url + "/metrics") as answer:
             assert "sdxs_live_ready 0.0" in await answer.text()
+        await webrtc.eventually(lambda: app[HUB].ready() == "Warming up: batch 1 of 1, 256×256 (step 1 of 2).", "told")
         may_load.set()
         await ready(app)
         async with server.http.get(server.url + "/healthz") as answer:
