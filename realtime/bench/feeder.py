@@ -1,4 +1,4 @@
-"""Keeps a session at full speed: as soon as a painted frame is delivered, the next one is pushed."""
+"""Keeps a session at full speed: when a painted frame has been delivered, the next one is pushed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from streaming.frame import Frame
 from streaming.service import LiveSession
 
-#: Between two pushes: long enough for the first one to be on its way to the model.
-PAUSE_SECONDS = 0.002
+#: Before a push: long enough for the one before it to be on its way, and for the model to take the frame that waits.
+PAUSE_SECONDS = 0.001
 
 
 class Feeder:
@@ -43,7 +43,10 @@ class Feeder:
         if self._painted >= self._until:
             self._done.set()
         else:
-            self._top_up()
+            self._top_up_soon()
+
+    def _top_up_soon(self) -> None:
+        asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._top_up)
 
     def _top_up(self) -> None:
         """One at a time: two at once would meet in the session's inbox, where the newer one wins.
@@ -58,4 +61,4 @@ class Feeder:
         self._session.push(Frame(image=image, seq=self._pushed, pts=self._pushed * 3000))
         self._pushed += 1
         if wanted > 1:
-            asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._top_up)
+            self._top_up_soon()
