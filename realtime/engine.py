@@ -157,16 +157,18 @@ class Engine:
     def warm_up(self, *settings: Any, tell: Callable[[WarmUp], object] | None = None, later: bool = False) -> None:
         """Paint blank maps with each of ``settings`` at every size and batch size that the painter is built for.
 
-        ``tell`` hears of each step. ``later``: the smaller sizes are left to ``warm_up_more``, with the first of the
-        settings alone. What the forwards take is in ``measured`` afterwards.
+        ``tell`` hears of each step. ``later``: all but the first of the settings and the first size are left to
+        ``warm_up_more``. What the forwards take is in ``measured`` afterwards.
         """
-        sizes, batches = self.painter.sizes, [batch for batch in self.painter.batches if batch <= self.max_batch]
-        for step in warm_up.steps(settings, sizes=sizes[:1] if later else sizes, batches=batches):
+        batches = [batch for batch in self.painter.batches if batch <= self.max_batch]
+        steps = warm_up.steps(settings, sizes=self.painter.sizes, batches=batches)
+        now = warm_up.steps(settings[:1], sizes=self.painter.sizes[:1], batches=batches) if later else steps
+        for step in now:
             if tell:
                 tell(step)
             self._warm(step)
-        if later:
-            self._left.extend(warm_up.steps(settings[:1], sizes=sizes[1:], batches=batches))
+        done = [(step.settings, step.size) for step in now]
+        self._left.extend(step for step in steps if (step.settings, step.size) not in done)
 
     @property
     def is_warm(self) -> bool:

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 #: So many failed forwards in a row end a session.
 MAX_FAILURES = 5
+#: What was left of warming up is done when nobody has been there for so long.
+QUIET_SECONDS = 3.0
 #: An idle device waits for company at most this part of what a picture takes.
 PATIENCE = 0.2
 
@@ -110,6 +112,7 @@ class Scheduler:
     def add(self, lane: Lane) -> None:
         with self._changed:
             self._places[lane] = _Place(lane=lane)
+            self._changed.notify_all()
 
     def remove(self, lane: Lane) -> bool:
         """Forget a lane. True when a frame of it was waiting; one in flight still comes back. May be called twice."""
@@ -146,13 +149,24 @@ class Scheduler:
             self._finish(engine)
 
     def _step(self, engine: Engine) -> None:
-        batch = self._next_batch(engine)
-        if not batch and not self._flights:
+        if not self._flights and not self._await_work(engine):
             self._warm_up_more(engine)
+            return
+        batch = self._next_batch(engine)
         if batch:
             self._begin(engine, batch)
         if self._flights and (not batch or len(self._flights) >= engine.depth):
             self._finish(engine)
+
+    def _await_work(self, engine: Engine) -> bool:
+        """Until a frame waits. False when nobody has been here for a while, and there is something left to do."""
+        with self._changed:
+            while not (self._stopping or any(place.waiting for place in self._places.values())):
+                free = not (self._places or engine.is_warm)
+                told = self._changed.wait(QUIET_SECONDS if free else None)
+                if free and not told:
+                    return False
+        return True
 
     def _warm_up_more(self, engine: Engine) -> None:
         """What could wait is done while nobody is there."""
@@ -164,10 +178,9 @@ class Scheduler:
             self.costs.add(size, count, ms)
 
     def _next_batch(self, engine: Engine) -> list[tuple[_Place, Prepared]]:
-        """Waits for one while nothing is in flight; empty when there is something else to do."""
+        """May wait a moment while nothing is in flight; empty when no frame waits."""
         with self._changed:
             if not self._flights:
-                self._changed.wait_for(lambda: self._stopping or self._has_work(engine))
                 self._wait_for_company(engine.max_batch)
             batch = self._company(engine.max_batch)
             if len(batch) > 1:
@@ -176,9 +189,6 @@ class Scheduler:
                 place.waiting = None
                 self._places.move_to_end(place.lane)
             return batch
-
-    def _has_work(self, engine: Engine) -> bool:
-        return any(place.waiting for place in self._places.values()) or not (self._places or engine.is_warm)
 
     def _company(self, max_batch: int) -> list[tuple[_Place, Prepared]]:
         """The frame that has waited longest for its turn, and those that may be painted with it."""

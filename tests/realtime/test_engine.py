@@ -237,19 +237,21 @@ def test_what_forwards_take_is_measured_while_warming_up() -> None:
     assert engine.measured == {(SIZE, 1): 10, (SIZE, 2): 20}
 
 
-def test_the_smaller_sizes_may_be_warmed_later() -> None:
+def test_all_but_what_the_first_session_needs_may_be_warmed_later() -> None:
     painter = NumberPainter(size=(16, 32), smaller=[(12, 24), (8, 16)])
     engine = Engine(painter)
     engine.warm_up(Settings(seed=5), Settings(seed=6, control="none"), later=True)
-    assert set(painter.painted_sizes) == {(16, 32)}
-    assert not engine.is_warm
+    assert list(zip(painter.forwards, painter.painted_sizes, strict=True)) == [([5], (16, 32))] * 2
+    steps = 0
+    while not engine.is_warm:
+        engine.warm_up_more()
+        steps += 1
     engine.warm_up_more()
-    assert painter.painted_sizes[4:] == [(12, 24)] * 2
-    engine.warm_up_more()
-    assert engine.is_warm
-    engine.warm_up_more()
-    assert painter.painted_sizes[4:] == [(12, 24)] * 2 + [(8, 16)] * 2
-    assert set(engine.measured) == {((16, 32), 1), ((12, 24), 1), ((8, 16), 1)}
+    assert steps == 5
+    assert len(painter.forwards) == 2 * 6
+    both = {(seeds[0], size) for seeds, size in zip(painter.forwards, painter.painted_sizes, strict=True)}
+    assert both == {(seed, size) for seed in (5, 6) for size in painter.sizes}
+    assert set(engine.measured) == {(size, 1) for size in painter.sizes}
 
 
 class SeenPainter(NumberPainter):
