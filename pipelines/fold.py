@@ -230,7 +230,8 @@ def _bias(layer: nn.Linear) -> Tensor:
 
 def _time_embedding(net: Any, timestep: int, tokens: Tensor, pooled: Tensor | None, time_ids: Tensor | None) -> Tensor:
     """1×D: of the timestep, and of what the network adds to it (``addition_embed_type``), as diffusers computes it."""
-    steps = torch.tensor([timestep], dtype=torch.int64, device=tokens.device)
+    # Filled by the device; a copy from the host would wait for it.
+    steps = torch.full((1,), timestep, dtype=torch.int64, device=tokens.device)
     emb: Tensor = net.time_embedding(net.time_proj(steps).to(tokens.dtype))
     added = net.config.addition_embed_type
     if added == "text":
