@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,7 @@ class FlatConditioner:
 class NumberPainter:
     """A pipeline whose pictures are (the first map's value, the seed, scale × 100), after ``seconds`` of work.
 
+    A mapping says how long each of its batch sizes takes; a batch between two of them takes as long as the larger one.
     Text alone is 0 in the first place. ``spoil`` may raise for a batch. Every batch's seeds are kept in ``forwards``,
     its settings in ``painted``, its maps' size in ``painted_sizes``, and its colours, if it had any, in ``colours``.
     """
@@ -63,7 +64,7 @@ class NumberPainter:
     def __init__(
         self,
         *,
-        seconds: float = 0.0,
+        seconds: float | Mapping[int, float] = 0.0,
         size: tuple[int, int] = SIZE,
         smaller: Sequence[tuple[int, int]] = (),
         batches: Sequence[int] = (1,),
@@ -73,7 +74,7 @@ class NumberPainter:
     ) -> None:
         self.size = size
         self.sizes = (size, *smaller)
-        self.batches = tuple(batches)
+        self.batches = tuple(seconds) if isinstance(seconds, Mapping) else tuple(batches)
         self.device = torch.device("cpu")
         self.controls = tuple(controls)
         self.loras = tuple(loras)
@@ -116,7 +117,7 @@ class NumberPainter:
         self.painted_sizes.append(size)
         self.colours.append(None if colours is None else colours.numpy().copy())
         self.spoil(settings)
-        time.sleep(self.seconds)  # the model's work
+        self._work(len(settings), size)
         first = maps[:, 0] if maps.shape[1] else torch.zeros(len(settings), *self.size, dtype=torch.uint8)
         if size != self.size:
             first = torch.nn.functional.interpolate(first[:, None], self.size)[:, 0]  # the nearest value
@@ -126,6 +127,12 @@ class NumberPainter:
             torch.tensor([round(each.conditioning_scale * 100) for each in settings]).view(-1, 1, 1).expand_as(first),
         ]
         return torch.stack([column.to(torch.uint8) for column in columns], dim=-1)
+
+    def _work(self, count: int, size: tuple[int, int]) -> None:
+        seconds = self.seconds
+        if isinstance(seconds, Mapping):
+            seconds = min(cost for batch, cost in seconds.items() if batch >= count)
+        time.sleep(seconds * size[0] * size[1] / (self.size[0] * self.size[1]))  # smaller maps are less work
 
 
 def model_of(painter: Any) -> Model:
@@ -178,10 +185,21 @@ async def until(met: Callable[[], object], *, timeout: float = 10.0) -> None:
 
 
 class Camera:
-    """Pushes numbered pictures to a session at a steady rate from a thread of its own."""
+    """Pushes numbered pictures to a session at a steady rate from a thread of its own.
 
-    def __init__(self, session: Any, *, fps: float = 30.0, size: tuple[int, int] = SIZE) -> None:
+    ``shows``: the number of the n-th picture, if it isn't n.
+    """
+
+    def __init__(
+        self,
+        session: Any,
+        *,
+        fps: float = 30.0,
+        size: tuple[int, int] = SIZE,
+        shows: Callable[[int], int] = lambda count: count,
+    ) -> None:
         self.sent = 0
+        self._shows = shows
         self._session = session
         self._period = 1 / fps
         self._size = size
@@ -191,7 +209,7 @@ class Camera:
 
     def _run(self) -> None:
         while not self._stop.wait(self._period):
-            self._session.push(numbered(self.sent, size=self._size))
+            self._session.push(numbered(self._shows(self.sent), size=self._size, seq=self.sent))
             self.sent += 1
 
     def close(self) -> None:
