@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from pipelines import colours as colour
 from pipelines.backends import make_backend
 from pipelines.backends.base import FrameInputs, stack_rows
+from pipelines.backends.eager import EagerBackend
 from pipelines.checkpoint import Checkpoint, load_checkpoint
 from pipelines.condition import DRAWN
 from pipelines.device import pick_device, pick_dtype
@@ -28,9 +30,7 @@ from pipelines.prompt import PromptEncoder
 from pipelines.recent import Recent
 from pipelines.sampler import one_step
 from pipelines.settings import Kind, Settings
-
-#: Sides must be whole latent pixels at every stage of the U-Net: 8 (decoder) × 4 (two downsamplings).
-SIDE_MULTIPLE = 32
+from pipelines.sizes import check_size, smaller_ones
 
 
 class SDXSPipeline:
@@ -73,6 +73,7 @@ class SDXSPipeline:
         graph = graph.eval().to(self.device)
         if graph.decode.upcast:
             graph.decode.float()
+        self._graph = graph
         self._backend = make_backend(backend, graph, device=self.device)
         self._lora = LoraSwitch(checkpoint.unet, loras or {})
         #: Each is some MB at full size.
@@ -134,8 +135,7 @@ class SDXSPipeline:
 
         Backends for which another size is dear have the smaller ones only after a ``prepare`` with that size.
         """
-        offered = dict.fromkeys(_share(self.size, share) for share in (1.0, 0.75, 0.5))
-        return self._backend.sizes(list(offered))
+        return self._backend.sizes(smaller_ones(self.size))
 
     @property
     def forms(self) -> Sequence[Form]:
@@ -146,6 +146,23 @@ class SDXSPipeline:
     def batches(self) -> Sequence[int]:
         """The batch sizes it is built for, rising, as far as memory allows."""
         return [each for each in self._backend.batches if each <= self._max_batch]
+
+    @property
+    def least_psnr(self) -> float | None:
+        """Decibels that its pictures keep to eager's, where the backend differs from that by more than rounding."""
+        return self._backend.least_psnr
+
+    def reference(self) -> SDXSPipeline:
+        """The same model painted by the eager backend, which the others are checked against; it has no weights of its
+        own. A LoRA is changed by the original, which has to paint first.
+        """
+        twin = copy.copy(self)
+        twin._backend = EagerBackend(self._graph, self.device)
+        twin._constants = Recent(32)
+        # A backend may have taken the weights in full precision.
+        twin.dtype = next(self._graph.unet.parameters()).dtype
+        twin._noise = NoiseBank(device=self.device, dtype=twin.dtype)
+        return twin
 
     def prepare(self, settings: Settings, *, size: tuple[int, int] | None = None) -> None:
         """Do the work that is the same for every frame: encode prompts, draw noise, fold in the LoRA.
@@ -288,22 +305,6 @@ class SDXSPipeline:
                 f"but there are {maps.shape[1]}."
             )
         check_size((maps.shape[-2], maps.shape[-1]))
-
-
-def check_size(size: tuple[int, int]) -> None:
-    """Raises PipelineError for a (height, width) that no model here can paint."""
-    height, width = size
-    if height % SIDE_MULTIPLE or width % SIDE_MULTIPLE or height <= 0 or width <= 0:
-        raise PipelineError(
-            f"Pictures of {width}×{height} can't be painted; give sides that are multiples of {SIDE_MULTIPLE}."
-        )
-
-
-def _share(size: tuple[int, int], share: float) -> tuple[int, int]:
-    """About so much of each side, in whole steps; the size itself for 1."""
-    step = 2 * SIDE_MULTIPLE
-    height, width = (min(side, max(step, round(side * share / step) * step)) for side in size)
-    return size if share == 1.0 else (height, width)
 
 
 def _place(net: object, networks: Sequence[object]) -> int:

@@ -52,8 +52,7 @@ class CompiledBackend:
         self.name = "compiled" if thorough else "compiled-quick"
         self._device = device
         self.batches = batches or (CPU_BATCHES if device.type == "cpu" else GPU_BATCHES)
-        # In place, so the original has the same weights: only the order of the numbers in memory is another.
-        graph.to(memory_format=torch.channels_last)
+        _put_channels_last(graph)
         self._folded = Folded(graph)
         self._graph = self._folded.graph
         self._frames = CompiledFrames(self._graph, compile_ or torch_compile(device, thorough=thorough))
@@ -134,3 +133,10 @@ class CompiledBackend:
         inputs, inverted = stack_frames(frames)
         with torch.compiler.set_stance("force_eager"):
             return self._frames(inputs, inverted, nets, form, size)
+
+
+def _put_channels_last(graph: PaintGraph) -> None:
+    """The weights of convolutions, in place: for whoever shares them, only their order in memory is another."""
+    for parameter in graph.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
