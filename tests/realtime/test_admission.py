@@ -198,7 +198,7 @@ async def test_sessions_without_a_camera_are_admitted_the_same_way(mode: str) ->
             assert answer.status == status
         assert "which is enough for 1 session at 8 frames/s" in body["detail"]
         assert 1 <= int(answer.headers["Retry-After"]) <= 30
-        with pytest.raises(AssertionError, match="503.*enough for 1 session at 8 frames/s"):
+        with pytest.raises(AssertionError, match=r"503.*enough for 1 session at 8 frames/s"):
             await webrtc.Publisher.start(server, "camera")
 
 
