@@ -25,7 +25,8 @@ SIZE = (8, 16)
 def numbered(number: int, *, size: tuple[int, int] = SIZE, seq: int | None = None) -> Frame:
     """A camera picture that is ``number`` all over."""
     image = np.full((*size, 3), number % 256, np.uint8)
-    return Frame(image=image, seq=number if seq is None else seq, pts=3000 * number)
+    seq = number if seq is None else seq
+    return Frame(image=image, seq=seq, pts=3000 * seq)
 
 
 class FlatConditioner:
