@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipelines.settings import Settings
 from pipelines.walk import walk
+from realtime.costs import REMEMBER
 from realtime.engine import Engine
 from realtime.prepare import Prepared
 from realtime.scheduler import MAX_FAILURES, Scheduler
@@ -76,6 +77,8 @@ def start() -> Iterator[Callable[..., Scheduler]]:
         scheduler = Scheduler(lambda: Engine(painter, max_batch=max_batch))
         scheduler.start()
         scheduler.loaded.result(20)
+        for batch in painter.batches * REMEMBER:  # company is free here: chance shall not cut the batches
+            scheduler.costs.add(SIZE, batch, 1.0)
         running.append(scheduler)
         return scheduler
 
@@ -316,3 +319,54 @@ def test_an_idle_scheduler_uses_no_processor_time(start: Callable[..., Scheduler
     before = time.process_time()
     time.sleep(0.5)  # idleness is the thing measured
     assert time.process_time() - before < 0.2
+
+
+def test_what_was_left_of_warming_up_is_done_while_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("realtime.scheduler.QUIET_SECONDS", 0.05)
+    painter = NumberPainter(size=(16, 32), smaller=[(12, 24), SIZE])
+
+    def load() -> Engine:
+        engine = Engine(painter)
+        engine.warm_up(Settings(seed=5), Settings(seed=6, control="none"), later=True)
+        return engine
+
+    scheduler, lane = Scheduler(load), Recorder(1)
+    scheduler.add(lane)
+    scheduler.start()
+    engine = scheduler.loaded.result(20)
+    scheduler.offer(lane, lane.frame(0))
+    lane.wait(lambda: lane.painted_seqs == [0])
+    threading.Event().wait(0.2)  # somebody is there, with nothing to paint just now
+    assert not engine.is_warm
+    assert len(painter.forwards) == 3
+    scheduler.remove(lane)
+    deadline = time.monotonic() + 20
+    while not engine.is_warm or len(painter.forwards) < 13:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+    assert scheduler.costs.forward((12, 24), 1) is not None
+    assert scheduler.close()
+
+
+def test_warming_up_that_fails_later_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("realtime.scheduler.QUIET_SECONDS", 0.01)
+    failed = threading.Event()
+
+    def spoil(settings: list[Settings]) -> None:
+        if settings[0].seed == 6:
+            failed.set()
+            raise RuntimeError("no room for this one")
+
+    def load() -> Engine:
+        engine = Engine(NumberPainter(spoil=spoil))
+        engine.warm_up(Settings(seed=5), Settings(seed=6), later=True)
+        return engine
+
+    scheduler, lane = Scheduler(load), Recorder(1)
+    scheduler.start()
+    scheduler.loaded.result(20)
+    assert failed.wait(20)
+    scheduler.add(lane)
+    scheduler.offer(lane, lane.frame(0))
+    lane.wait(lambda: lane.painted_seqs == [0])
+    assert scheduler.close()
