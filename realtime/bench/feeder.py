@@ -14,6 +14,8 @@ from streaming.service import LiveSession
 
 #: Before a push: long enough for the one before it to be on its way, and for the model to take the frame that waits.
 PAUSE_SECONDS = 0.001
+#: So often it is looked after frames that were dropped, and whose place is free again: asking costs a little.
+LOOK_SECONDS = 0.05
 
 
 class Feeder:
@@ -23,8 +25,7 @@ class Feeder:
         self._session = session
         self._images = images
         self._outstanding = outstanding
-        self._pushed = 0
-        self._painted = 0
+        self._pushed = self._painted = self._dropped = 0
         self._until = 0
         self._done = asyncio.Event()
         session.subscribe(self._on_painted)
@@ -34,8 +35,13 @@ class Feeder:
         self._done.clear()
         self._until = self._painted + count
         start = time.perf_counter()
-        self._top_up()
-        await self._done.wait()
+        while not self._done.is_set():
+            self._dropped = self._session.status()["frames_dropped"]
+            self._top_up()
+            try:
+                await asyncio.wait_for(self._done.wait(), LOOK_SECONDS)
+            except asyncio.TimeoutError:
+                continue
         return (time.perf_counter() - start) * 1000 / count
 
     def _on_painted(self, _: Frame) -> None:
@@ -53,7 +59,7 @@ class Feeder:
 
         Never more than the block still needs: nothing may be left running while something else is timed.
         """
-        waiting = self._pushed - self._painted - self._session.status()["frames_dropped"]
+        waiting = self._pushed - self._painted - self._dropped
         wanted = min(self._outstanding, self._until - self._painted) - waiting
         if wanted <= 0:
             return

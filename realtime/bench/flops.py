@@ -14,6 +14,7 @@ from pipelines import layout
 from pipelines.files import ModelFiles
 from pipelines.reading import read_json
 from pipelines.unet import Config
+from realtime.bench.random_weights import Layout
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,28 +33,38 @@ class Flops:
 
 
 def count_flops(files: ModelFiles, size: tuple[int, int]) -> Flops:
-    """``torch.utils.flop_counter`` over one forward of each part on the meta device, at (height, width), batch 1."""
-    unet, vae = _read(files.directory / "unet"), _read(files.vae)
+    """Of a model that is here, for a picture of (height, width).
+
+    ``torch.utils.flop_counter`` over one forward of each part on the meta device, batch 1, one ControlNet.
+    """
+    controls = [_read(folder) for folder in files.controlnets.values()]
     texts = [_read(folder) for folder in sorted(files.directory.glob("text_encoder*"))]
+    unet, vae = _read(files.directory / "unet"), _read(files.vae)
+    return _count_parts(Layout(unet=unet, vae=vae, texts=tuple(texts), control=next(iter(controls), None)), size)
+
+
+def count_layout(layout: Layout) -> Flops:
+    """The same of a layout, for a picture of its side."""
+    return _count_parts(layout, (layout.side, layout.side))
+
+
+def _count_parts(parts: Layout, size: tuple[int, int]) -> Flops:
     height, width = size
-    tokens = int(texts[0].get("max_position_embeddings", 77))
-    latents = _meta(1, int(unet["in_channels"]), height // 8, width // 8)
+    tokens = int(parts.texts[0].get("max_position_embeddings", parts.tokens))
+    latents = _meta(1, int(parts.unet["in_channels"]), height // 8, width // 8)
+    ids = torch.zeros(1, tokens, dtype=torch.int64, device="meta")
     given: dict[str, Any] = {
         "timestep": _meta(1),
-        "encoder_hidden_states": _meta(1, tokens, int(unet["cross_attention_dim"])),
-        **_added(unet),
+        "encoder_hidden_states": _meta(1, tokens, int(parts.unet["cross_attention_dim"])),
+        **_added(parts.unet),
     }
-    ids = torch.zeros(1, tokens, dtype=torch.int64, device="meta")
-    # One ControlNet for each frame: kinds that come on top of the first cost the same again.
-    first = [_read(folder) for folder in list(files.controlnets.values())[:1]]
     return Flops(
-        text=sum(_count(text, lambda encoder: encoder(ids)) for text in texts),
-        controlnet=sum(
-            _count(each, lambda net: net(latents, controlnet_cond=_meta(1, 3, height, width), **given))
-            for each in first
-        ),
-        unet=_count(unet, lambda net: net(latents, **given)),
-        decoder=_count(vae, lambda net: net.decode(latents)),
+        text=sum(_count(text, lambda encoder: encoder(ids)) for text in parts.texts),
+        controlnet=_count(parts.control, lambda net: net(latents, controlnet_cond=_meta(1, 3, height, width), **given))
+        if parts.control
+        else 0,
+        unet=_count(parts.unet, lambda net: net(latents, **given)),
+        decoder=_count(parts.vae, lambda net: net.decode(latents)),
     )
 
 

@@ -43,13 +43,13 @@ class Layout:
 def _tiny() -> Layout:
     """Every part of SDXS-512's shape, as small as it goes: for the loop's own cost and for tests."""
     blocks: dict[str, Any] = {"block_out_channels": (16, 32, 32), "cross_attention_dim": 32, "norm_num_groups": 8}
-    unet = {**SDXS_512, **blocks, "sample_size": 16}
+    unet = {**SDXS_512, **blocks, "sample_size": 8}
     control = {**SDXS_512_SKETCH, **blocks, "conditioning_embedding_out_channels": (8, 8, 16, 16)}
     sides = ("encoder", "decoder")
     vae = {**TINY, **{f"{side}_block_out_channels": (16,) * 4 for side in sides}}
     vae |= {f"num_{side}_blocks": (1,) * 4 for side in sides}
     text = {**CLIP_L, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-    return Layout(unet=unet, vae=vae, texts=({**text, "vocab_size": 512},), control=control, side=128, tokens=12)
+    return Layout(unet=unet, vae=vae, texts=({**text, "vocab_size": 512},), control=control, side=64, tokens=12)
 
 
 def _embedded() -> Layout:

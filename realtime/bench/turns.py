@@ -91,7 +91,7 @@ def _worker(make: Make, subject: Subject) -> Iterator[Connection]:
 
 
 def _end(process: multiprocessing.process.BaseProcess) -> None:
-    process.join(10)
+    process.join(3)
     if process.is_alive():  # it compiles, and doesn't look at its pipe
         process.kill()
         process.join()
