@@ -56,6 +56,11 @@ def choose_model(
     return Choice(name=wanted, why=f"{BEST}, on the GPU." if name == "auto" else "")
 
 
+def backend_for_one(backend: str, *, device: str) -> str:
+    """The backend for a single picture: ``auto`` doesn't compile for minutes what runs for milliseconds."""
+    return "eager" if backend == "auto" and _has_cuda(device) else backend
+
+
 def prefers_half(*, device: str, dtype: str) -> bool:
     """Whether a model will run in half precision, so that this is the form of its weights to fetch."""
     return dtype == "fp16" or (dtype == "auto" and _has_cuda(device))

@@ -31,6 +31,7 @@ from realtime.options import (
     Size,
     Strength,
     Vae,
+    Verify,
     parse_settings,
     parse_size,
 )
@@ -65,6 +66,7 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 for any free one.")] = 8080,
     device: Device = "auto",
     backend: Backend = "auto",
+    verify: Verify = False,
     token: Annotated[
         str | None, typer.Option(envvar="SDXS_TOKEN", help="What clients must show; made up off loopback.")
     ] = None,
@@ -101,6 +103,7 @@ def serve(
         port=port,
         device=device,
         backend=backend,
+        verify=verify,
         token=token,
         fps=fps,
         max_sessions=max_sessions,
@@ -137,15 +140,18 @@ def image(
     vae: Vae = None,
     device: Device = "auto",
     backend: Backend = "auto",
+    verify: Verify = False,
 ) -> None:
     """Paint one picture."""
     from realtime import still
+    from realtime.choose import backend_for_one
 
     shape = parse_size(size) if size else None
     patch = _patch(settings, prompt=prompt, seed=seed, control=control, strength=strength)
     still.check_target(target)
     picture = None if source == "-" else still.read_picture(Path(source))
-    loaded = _load(model, device, backend, dtype, shape, control, controlnet, lora, vae)
+    backend = backend_for_one(backend, device=device)
+    loaded = _load(model, device, backend, dtype, shape, control, controlnet, lora, vae, verify)
     still.write_picture(target, still.paint_still(picture, loaded, loaded.defaults.replace(patch)))
     _say(f"{target}")
 
@@ -167,6 +173,7 @@ def video(
     vae: Vae = None,
     device: Device = "auto",
     backend: Backend = "auto",
+    verify: Verify = False,
 ) -> None:
     """Paint a video file: every frame, in order, the audio kept. The middle is cut out in the model's shape."""
     from rich import progress
@@ -178,7 +185,7 @@ def video(
     film.check_paths(source, target)
     columns = (*progress.Progress.get_default_columns(), progress.MofNCompleteColumn())
     with _stoppable(), film.open_film(source, target) as (reading, writing):
-        loaded = _load(model, device, backend, dtype, shape, control, controlnet, lora, vae)
+        loaded = _load(model, device, backend, dtype, shape, control, controlnet, lora, vae, verify)
         chosen = loaded.defaults.replace(patch)
         with progress.Progress(*columns, console=console) as bar:
             task = bar.add_task(target.name, total=reading.frame_count)
@@ -264,17 +271,23 @@ def _load(
     controlnets: list[str] | None,
     loras: list[str] | None,
     vae: str | None,
+    verified: bool,
 ) -> Any:
     """The model; its files are fetched first, if they are not here, with progress bars."""
     from realtime.choose import choose_model
-    from realtime.model import load
+    from realtime.model import load, verify
 
     parts: dict[str, Any] = {"controlnets": tuple(controlnets or ()), "loras": tuple(loras or ()), "vae": vae}
     choice = choose_model(name, device=device, dtype=dtype, **parts)
     if choice.why:
         _say(f"Model: {choice.why}")
     with console.status("Loading the model ..."):
-        return load(choice.name, device=device, backend=backend, control=control, dtype=dtype, size=size, **parts)
+        model = load(choice.name, device=device, backend=backend, control=control, dtype=dtype, size=size, **parts)
+    if verified:
+        with console.status("Checking its pictures ..."):
+            line = verify(model)
+        _say(line)
+    return model
 
 
 def _say(line: str) -> None:

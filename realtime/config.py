@@ -28,7 +28,7 @@ class ServeConfig:
     the session ``live`` is made from it. ``port``: 0 for any free one. ``token``: None is for a loopback address only
     (see ``make``). ``fps``: the frame rate that each session is promised; None for what suits the device.
     ``max_sessions``: no more than these, however quick the model is. ``copy_stamp``: take the measuring stamp of the
-    input over into the output.
+    input over into the output. ``verify``: check at the start that the backend paints what eager paints.
     """
 
     model: str = "embedded"
@@ -43,6 +43,7 @@ class ServeConfig:
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     device: str = "auto"
     backend: Backend = "auto"
+    verify: bool = False
     token: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._~-]+$")] | None = None
     fps: Annotated[float, Field(ge=1, le=120)] | None = None
     max_sessions: Annotated[int, Field(ge=1, le=1000)] = 32

@@ -74,6 +74,14 @@ def wrap(pipeline: Any, conditioners: Mapping[Kind, Conditioner] | None = None, 
     )
 
 
+def verify(model: Model) -> str:
+    """One line that says how close to eager's its pictures are. Raises BackendError when they are others."""
+    from pipelines.verify import verify
+
+    pipeline: Any = model.painter
+    return str(verify(pipeline))
+
+
 def _defaults(pipeline: Any, controls: Sequence[Kind], control: str | None) -> Settings:
     if control is not None and control not in (*controls, "none"):
         raise BadInput(f"{pipeline.name} has no control {control!r}; it has {', '.join((*controls, 'none'))}.")

@@ -22,6 +22,9 @@ ServedModel = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Backend = Annotated[str, typer.Option(help="auto, eager, compiled, compiled-quick or openvino.")]
+Verify = Annotated[
+    bool, typer.Option("--verify", help="First check that the backend paints what eager paints on the same weights.")
+]
 Dtype = Annotated[
     str, typer.Option(help="auto, fp16, bf16 or fp32; auto is fp16 on a GPU unless the model needs fp32.")
 ]

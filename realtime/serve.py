@@ -50,7 +50,8 @@ def build(
 
     ``pipeline``: run this one instead of loading ``config.model``; with ``conditioners`` of your own if you like.
     ``options``: how patient connections are; ``patience``: how long a session without a camera waits for viewers.
-    ``chosen``: hears, on another thread, why this model runs where that was left to the program.
+    ``chosen``: hears, on another thread, why this model runs where that was left to the program, and if it was
+    verified.
     """
 
     parts: dict[str, Any] = {"controlnets": config.controlnets, "loras": config.loras, "vae": config.vae}
@@ -58,14 +59,14 @@ def build(
     def load_model() -> Model:
         # On the inference thread, when the page is served already: what it imports takes seconds.
         from realtime.choose import choose_model
-        from realtime.model import load, wrap
+        from realtime.model import load, verify, wrap
 
         if pipeline is not None:
             return wrap(pipeline, conditioners, control=config.control)
         choice = choose_model(config.model, device=config.device, dtype=config.dtype, **parts)
         if choice.why and chosen:
             chosen(choice.why)
-        return load(
+        model = load(
             choice.name,
             backend=config.backend,
             device=config.device,
@@ -74,6 +75,11 @@ def build(
             size=config.size,
             **parts,
         )
+        if config.verify:
+            line = verify(model)
+            if chosen:
+                chosen(line)
+        return model
 
     hub = Hub(
         load_model,
