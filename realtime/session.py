@@ -70,6 +70,7 @@ class Session:
         self._tally = Tally(workshop.metrics)
         preparer = workshop.preparer(mode)
         self._governed = workshop.governed(mode, preparer)
+        self._governed.effort(settings)
         self._intake = Intake(self, preparer=preparer, pool=workshop.pool, tally=self._tally, governed=self._governed)
         self._outbox: Mailbox[_Result] = Mailbox()
         self._end_reason: str | None = None
@@ -167,6 +168,7 @@ class Session:
         else:
             self._snapshot = self._snapshot.change(**changes, since_ns=time.monotonic_ns())
             easel.changed()
+        self._governed.effort(self._snapshot.settings)
         return self._snapshot.change_id
 
     def status(self) -> Json:
