@@ -60,6 +60,17 @@ const SCALES = {
   },
 };
 
+/** Milliseconds from a list, or whatever else the API has set. */
+const MILLISECONDS = {
+  ...CHOICE,
+  read: ({ selectedIndex, value }) => (selectedIndex < 0 ? null : Number(value)),
+  write(element, value) {
+    const known = [...element.options].some((option) => option.value === String(value));
+    if (!known) element.add(new Option(`${value} ms`, value));
+    element.value = value;
+  },
+};
+
 const SEED = { min: 0, max: 2 ** 32 - 1, step: 1, value: 0, wrong: "A whole number from 0 to 4294967295." };
 const WALKS = { none: "Off", seeds: "Seeds", prompts: "Two prompts" };
 const DETECTORS = {
@@ -69,6 +80,10 @@ const DETECTORS = {
   hed: "HED",
 };
 const ESTIMATORS = { midas: "MiDaS", zoe: "ZoeDepth", leres: "LeReS" };
+
+const MS = [75, 100, 150, 200, 300, 500, 1000];
+const TARGETS = Object.fromEntries([[0, "Off"], ...MS.map((ms) => [ms, `${ms} ms`])]);
+const STILL = { max: 20, step: 0.5, zero: "off" };
 
 const LEG = { min: 0.5, max: 600, step: "any", value: 8, wrong: "From 0.5 to 600." };
 const EDGE = { type: SLIDER, max: 1000, step: 1, along: ["canny_low", "canny_high"] };
@@ -102,6 +117,8 @@ export const FIELDS = [
   { name: "depth_estimator", id: "depth-estimator", type: CHOICE, label: "What tells the depth", choices: ESTIMATORS },
   { name: "depth_every", id: "depth-every", type: SLIDER, label: "At every n-th picture", min: 1, max: 60, step: 1 },
   { name: "depth_smoothing", id: "depth-smoothing", type: SLIDER, label: "Smoothing of the range", max: 0.99 },
+  { name: "latency_target", id: "latency-target", type: MILLISECONDS, label: "Keep the latency under", choices: TARGETS },
+  { name: "skip_similar", id: "skip-similar", type: SLIDER, label: "Skip pictures that change less than", ...STILL },
 ];
 
 /** What a session of each mode starts from where that isn't the model's default. */

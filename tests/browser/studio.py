@@ -48,6 +48,8 @@ DEFAULTS = {
     "depth_estimator": "midas",
     "depth_every": 2,
     "depth_smoothing": 0.9,
+    "skip_similar": 0.0,
+    "latency_target": 0,
 }
 #: What a session of each mode starts from where that differs.
 STARTS: dict[str, Json] = {
