@@ -23,8 +23,8 @@ from realtime.bench.weights import subject
 
 #: Frames in one measured block; blocks of all kinds take turns.
 BLOCK = 40
-#: Frames in the loop at once: on a CPU one being painted and one waiting for it, on a GPU one on each stream and one.
-ON_CPU, ON_GPU = 2, 4
+#: Frames in the loop at once: one that waits, and as many as the engine takes: one on a CPU, two on a GPU.
+ON_CPU, ON_GPU = 2, 3
 TRACE_FRAMES, TRACE_SECONDS = 60, 1.5
 Paint = Callable[[NDArray[np.uint8]], object]
 

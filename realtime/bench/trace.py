@@ -64,7 +64,8 @@ class Tracer:
     def watching(self) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             for owner, name, around in (
-                (Preparer, "__call__", self._around_prepare),
+                (Preparer, "fitted", functools.partial(self._around_prepare, "fit")),
+                (Preparer, "draw", functools.partial(self._around_prepare, "maps")),
                 (Session, "taken", self._around_taken),
                 (Engine, "begin", self._around_begin),
                 (Engine, "finish", self._around_finish),
@@ -111,12 +112,12 @@ class Tracer:
 
     # What stands in front of the loop's methods.
 
-    def _around_prepare(self, original: Callable[..., Any]) -> Callable[..., Any]:
+    def _around_prepare(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def prepare(preparer: Preparer, frame: Frame, *rest: Any, **named: Any) -> Any:
             begin = time.monotonic_ns()
             prepared = original(preparer, frame, *rest, **named)
-            self._add("prepare", self._thread(), begin, time.monotonic_ns(), (frame.seq,))
+            self._add(name, self._thread(), begin, time.monotonic_ns(), (frame.seq,))
             return prepared
 
         return prepare
@@ -225,10 +226,10 @@ def _place(track: str) -> tuple[int, str]:
     return next(place for place, known in enumerate(TRACKS) if track.startswith(known)), track
 
 
-def busy(spans: Sequence[Span], name: str) -> list[tuple[float, float]]:
-    """The stretches of time, in ms, in which a stage did something: apart from each other, in order."""
+def busy(spans: Sequence[Span], stage: str) -> list[tuple[float, float]]:
+    """The stretches of time, in ms, in which a stage (a track) did something: apart from each other, in order."""
     stretches: list[tuple[float, float]] = []
-    for begin, end in sorted((span.begin, span.end) for span in spans if span.name == name):
+    for begin, end in sorted((span.begin, span.end) for span in spans if span.track.startswith(stage)):
         if stretches and begin <= stretches[-1][1]:
             stretches[-1] = stretches[-1][0], max(end, stretches[-1][1])
         else:
@@ -236,9 +237,9 @@ def busy(spans: Sequence[Span], name: str) -> list[tuple[float, float]]:
     return stretches
 
 
-def share_beside(spans: Sequence[Span], name: str, other: str) -> float:
+def share_beside(spans: Sequence[Span], stage: str, other: str) -> float:
     """How much of a stage's time, 0 to 1, another stage was at work too; not a number for a stage without time."""
-    mine, theirs = busy(spans, name), busy(spans, other)
+    mine, theirs = busy(spans, stage), busy(spans, other)
     total = sum(end - begin for begin, end in mine)
     both = sum(
         max(0.0, min(end, other_end) - max(begin, other_begin))
