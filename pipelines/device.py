@@ -9,6 +9,9 @@ from pipelines.presets import Preset
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
+#: The name of Intel's GPU, which the OpenVINO backend runs on; to PyTorch it is a CPU.
+INTEL_GPU = "intel-gpu"
+
 
 def pick_device(name: str) -> torch.device:
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``. Raises BackendError when that device isn't here."""
@@ -17,9 +20,9 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise BackendError(f"There is no device {name!r}; use auto, cpu, cuda or cuda:N.") from None
+        raise BackendError(f"There is no device {name!r}; use auto, cpu, cuda, cuda:N or intel-gpu.") from None
     if device.type not in {"cpu", "cuda"}:
-        raise BackendError(f"The device {name!r} is not supported; use auto, cpu, cuda or cuda:N.")
+        raise BackendError(f"The device {name!r} is not supported; use auto, cpu, cuda, cuda:N or intel-gpu.")
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise BackendError(f"The device {name!r} is not here (no such CUDA GPU is visible); use --device cpu.")
     return device

@@ -15,7 +15,7 @@ from pipelines.backends.base import FrameInputs, stack_rows
 from pipelines.backends.eager import EagerBackend
 from pipelines.checkpoint import Checkpoint, load_checkpoint
 from pipelines.condition import DRAWN
-from pipelines.device import pick_device, pick_dtype
+from pipelines.device import INTEL_GPU, pick_device, pick_dtype
 from pipelines.errors import PipelineError
 from pipelines.files import ModelFiles
 from pipelines.fold import Constants
@@ -49,6 +49,8 @@ class SDXSPipeline:
         size: tuple[int, int] | None = None,
         loras: dict[str, Adapter] | None = None,
         max_batch: int = 16,
+        directory: Path | None = None,
+        intel_gpu: bool = False,
     ) -> None:
         self.preset = preset
         self.name = preset.name
@@ -74,7 +76,9 @@ class SDXSPipeline:
         if graph.decode.upcast:
             graph.decode.float()
         self._graph = graph
-        self._backend = make_backend(backend, graph, device=self.device)
+        self._backend = make_backend(
+            backend, graph, device=self.device, directory=directory, intel_gpu=intel_gpu
+        )
         self._lora = LoraSwitch(checkpoint.unet, loras or {})
         #: Each is some MB at full size.
         self._constants: Recent[tuple[object, ...], Constants] = Recent(32)
@@ -94,15 +98,16 @@ class SDXSPipeline:
     ) -> SDXSPipeline:
         """Load a preset by name, a directory in the diffusers layout, or a repository (``owner/name``).
 
-        ``device``: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``. ``dtype``: unless given, what
+        ``device``: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:N`` or ``intel-gpu``. ``dtype``: unless given, what
         the model needs, else fp16 on CUDA and fp32 on a CPU. ``size``: (height, width) instead of the native one.
         ``controlnets`` (``canny=REPO_OR_DIR``), ``loras`` (``NAME=REPO_OR_PATH``) and ``vae``: see ``locate``. Raises
         CheckpointError, MisfitError, DownloadError, MemoryShortage or BackendError.
         """
-        where = pick_device(device)
+        intel_gpu = device == INTEL_GPU
+        where = pick_device("cpu" if intel_gpu else device)
         half = where.type == "cuda" if dtype is None else dtype.itemsize == 2
         files = locate(name_or_dir, controlnets=controlnets, loras=loras, vae=vae, half=half)
-        return cls.from_files(files, backend=backend, device=where, dtype=dtype, size=size)
+        return cls.from_files(files, backend=backend, device=where, dtype=dtype, size=size, intel_gpu=intel_gpu)
 
     @classmethod
     def from_files(
@@ -113,6 +118,7 @@ class SDXSPipeline:
         device: torch.device,
         dtype: torch.dtype | None = None,
         size: tuple[int, int] | None = None,
+        intel_gpu: bool = False,
     ) -> SDXSPipeline:
         """The same for files that are here (``pipelines.locate``)."""
         precision = dtype or pick_dtype(files.preset, device)
@@ -121,7 +127,15 @@ class SDXSPipeline:
         checkpoint = load_checkpoint(files, dtype=precision)
         loras = {name: load_lora(path, checkpoint.unet) for name, path in files.loras.items()}
         return cls(
-            checkpoint, files.preset, backend=backend, device=device, size=size, loras=loras, max_batch=max_batch
+            checkpoint,
+            files.preset,
+            backend=backend,
+            device=device,
+            size=size,
+            loras=loras,
+            max_batch=max_batch,
+            directory=files.directory,
+            intel_gpu=intel_gpu,
         )
 
     @property

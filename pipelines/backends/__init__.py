@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import torch
 
@@ -14,18 +15,26 @@ from pipelines.graph import PaintGraph
 
 log = logging.getLogger(__name__)
 
-BACKENDS = ("auto", "eager", "compiled", "compiled-quick", "openvino")
+BACKENDS = ("auto", "eager", "compiled", "compiled-quick", "openvino", "openvino-int8")
 
 __all__ = ["BACKENDS", "Backend", "make_backend"]
 
 
-def make_backend(name: str, graph: PaintGraph, *, device: torch.device) -> Backend:
-    """``auto`` is OpenVINO on a CPU, and ``compiled`` on a GPU, or eager where nothing can be compiled.
+def make_backend(
+    name: str, graph: PaintGraph, *, device: torch.device, directory: Path | None = None, intel_gpu: bool = False
+) -> Backend:
+    """``auto`` is OpenVINO on a CPU, in int8 where that pays and is good enough; on a CUDA GPU it is ``compiled``, or
+    eager where nothing can be compiled.
 
+    ``directory``: of the model, where its int8 form may lie. ``intel_gpu``: run on Intel's GPU instead of the CPU.
     Raises BackendError for a name or machine that doesn't fit.
     """
     if name not in BACKENDS:
         raise BackendError(f"There is no backend {name!r}; choose one of {', '.join(BACKENDS)}.")
+    if intel_gpu and name not in ("auto", "openvino"):
+        raise BackendError(f"An Intel GPU is run by the openvino backend, not by {name}; use --backend openvino.")
+    if device.type == "cpu" and name in ("auto", "openvino", "openvino-int8"):
+        return _openvino(name, graph, device, directory, intel_gpu)
     chosen = _best(device) if name == "auto" else name
     if chosen == "eager":
         return EagerBackend(graph, device)
@@ -33,18 +42,28 @@ def make_backend(name: str, graph: PaintGraph, *, device: torch.device) -> Backe
         from pipelines.backends.compiled import CompiledBackend
 
         return CompiledBackend(graph, device, thorough=chosen == "compiled")
-    if device.type != "cpu":
-        raise BackendError(
-            f"The openvino backend runs on the CPU, not on {device}; use --backend eager or --device cpu."
-        )
-    from pipelines.backends.openvino import OpenVINOBackend
+    raise BackendError(f"The {name} backend runs on the CPU, not on {device}; use --backend eager or --device cpu.")
 
-    return OpenVINOBackend(graph, device)
+
+def _openvino(name: str, graph: PaintGraph, device: torch.device, directory: Path | None, intel_gpu: bool) -> Backend:
+    """Digests are of the weights in the precision that the backend has them in, and of all the graph."""
+    from pipelines.backends.openvino import OpenVINOBackend
+    from pipelines.backends.processor import multiplies_bytes
+    from pipelines.backends.quantised import BOUND, find_form
+
+    if name == "openvino" or intel_gpu or (name == "auto" and not multiplies_bytes()):
+        return OpenVINOBackend(graph, device, gpu=intel_gpu)
+    form = find_form(directory, graph.float())
+    if name == "openvino-int8" and form is None:
+        raise BackendError(
+            f"{directory or 'This model'} has no int8 form of these weights; make one with "
+            "python -m pipelines.backends.quantise DIRECTORY, or use --backend openvino."
+        )
+    good = form is not None and (name == "openvino-int8" or form.least_psnr >= BOUND)
+    return OpenVINOBackend(graph, device, int8=form if good else None)
 
 
 def _best(device: torch.device) -> str:
-    if device.type == "cpu":
-        return "openvino"
     if reason := why_not(device):
         log.warning("The backend is eager, as %s: pictures take longer than they need to.", reason)
         return "eager"

@@ -1,4 +1,4 @@
-"""Converted OpenVINO graphs kept between starts: converting takes seconds, reading the result takes a moment.
+"""Converted OpenVINO models kept between starts: converting takes seconds, reading the result takes a moment.
 
 A file is named by everything that decides its content, so a stale one is never read; broken ones are made anew.
 """
@@ -20,15 +20,26 @@ from pipelines.folders import cache_folder
 _DECIDING = ("openvino", "torch", "diffusers", "sdxs-live")
 
 
-def converted(graph: nn.Module, core: Any, convert: Callable[[], Any], save: Callable[[Any, Path], None]) -> Any:
-    """The model from the cache, or converted now and kept. A folder that can't be written is no error."""
-    folder = cache_folder() / f"openvino-{_digest(graph)}"
+def converted(
+    module: nn.Module, name: str, core: Any, convert: Callable[[], Any], save: Callable[[Any, Path], None]
+) -> Any:
+    """The model of ``module`` from the cache, or converted now and kept. A folder that can't be written is no error."""
+    folder = cache_folder() / f"openvino-{name}-{_digest(module)}"
     try:
         return core.read_model(folder / "graph.xml")
     except RuntimeError:  # not there, or cut off by a full disk
         model = convert()
     _keep(model, folder, save)
     return model
+
+
+def weights_digest(module: nn.Module, into: Any = None) -> str:
+    """Of all weights of a module, with their names and shapes: 32 hexadecimal digits. ``into``: a digest to go on with."""
+    digest = into or hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().data)
+    return str(digest.hexdigest()[:32])
 
 
 def _keep(model: Any, folder: Path, save: Callable[[Any, Path], None]) -> None:
@@ -46,13 +57,10 @@ def _keep(model: Any, folder: Path, save: Callable[[Any, Path], None]) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _digest(graph: nn.Module) -> str:
-    """Of the weights, the layout, the step and the versions of whatever turns them into a graph."""
+def _digest(module: nn.Module) -> str:
+    """Of the weights, the layout, the step and the versions of whatever turns them into a model."""
     digest = hashlib.sha256()
     for name in _DECIDING:
         digest.update(f"{name} {importlib.metadata.version(name)}\n".encode())
-    digest.update(f"{graph.step}\n{graph}\n".encode())
-    for name, tensor in sorted(graph.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:32]
+    digest.update(f"{getattr(module, 'step', None) or getattr(module, 'input_scale', None)}\n{module}\n".encode())
+    return weights_digest(module, digest)

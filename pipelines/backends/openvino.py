@@ -1,174 +1,170 @@
-"""One fused OpenVINO graph of ControlNets, U-Net and decoder: the quickest way on a CPU."""
+"""Fused OpenVINO graphs of the networks, bytes in and bytes out: the quickest way on a CPU."""
 
 from __future__ import annotations
 
-import warnings
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pipelines.backends.base import CPU_BATCHES, FrameInputs, Size, stack_frames
-from pipelines.backends.ir_cache import converted
+from pipelines.backends.base import CPU_BATCHES, FrameInputs, Size
+from pipelines.backends.lean import shorten_decoder
+from pipelines.backends.openvino_frame import Kind, frame_model
+from pipelines.backends.openvino_pieces import Pieces
+from pipelines.backends.openvino_request import Request
+from pipelines.backends.processor import cpu, intel_gpu
+from pipelines.backends.quantised import Form as Int8Form
 from pipelines.errors import BackendError
-from pipelines.fold import Constants
-from pipelines.frame_graph import Form, to_bytes, to_control
+from pipelines.fold import Constants, Folded
+from pipelines.frame_graph import Form
 from pipelines.graph import PaintGraph, PaintInputs
 from pipelines.prompt import Embedding
+from pipelines.recent import Recent
+from pipelines.split import Features
 
 
 class OpenVINOBackend:
-    """Traces the graph once for each choice of ControlNets and weights, and compiles it for each size that comes."""
+    """The folded graph in pieces (``pipelines.split``), joined for each choice of ControlNets and compiled for each size.
 
-    name = "openvino"
-    least_psnr: float | None = None
+    What no map reaches runs once for each noise and prompt. ``int8``: a quantised form of the weights as they are
+    (``pipelines.backends.quantised``); with a LoRA, whatever holds the U-Net is painted in f32 instead. ``gpu``: runs
+    on Intel's GPU. Raises BackendError where OpenVINO or that GPU is missing.
+    """
+
     batches = CPU_BATCHES
 
-    def __init__(self, graph: PaintGraph, device: torch.device) -> None:
-        try:
-            import openvino
-        except ImportError as error:
-            raise BackendError(
-                f"OpenVINO can't be imported ({error}); pip install openvino, or use --backend eager."
-            ) from None
-        self._openvino = openvino
-        self._core = openvino.Core()
-        self._graph = graph.float()
+    def __init__(
+        self, graph: PaintGraph, device: torch.device, *, int8: Int8Form | None = None, gpu: bool = False
+    ) -> None:
+        self._core = core = _core()
+        graph.float()
+        self._folded = Folded(graph)
+        shorten_decoder(self._folded.graph)
+        shipped = _read(int8, core) if int8 else {}
+        self.name = "openvino-int8" if int8 else "openvino"
+        self.least_psnr = int8.least_psnr if int8 else None
+        self._target = intel_gpu(core) if gpu else cpu(core, quantised=bool(int8))
+        self._exact = intel_gpu(core) if gpu else cpu(core, quantised=False)
+        widths = (self._folded.context_width, self._folded.temb_width)
+        self._pieces = Pieces(self._folded.graph, core, widths, shipped)
         self._tag = ""
-        self._models: OrderedDict[tuple[object, ...], Any] = OrderedDict()
-        self._requests: OrderedDict[tuple[object, ...], Any] = OrderedDict()
-
-    def __call__(self, inputs: PaintInputs, nets: tuple[int, ...]) -> Tensor:
-        arrays = {name: tensor.float().contiguous().numpy() for name, tensor in inputs.named().items()}
-        request, names = self._request(nets, {name: array.shape for name, array in arrays.items()})
-        given = [arrays[name] for name in names]
-        return torch.from_numpy(request.infer(given, share_inputs=True, share_outputs=False)[0])
+        self._models: Recent[tuple[str, Kind], Any] = Recent(_REMEMBER)
+        self._requests: Recent[tuple[object, ...], Request] = Recent(_REMEMBER)
+        #: What the Descent makes of a noise and a prompt, with both, so that their identities stay theirs.
+        self._features: Recent[tuple[int, int], tuple[Features, Tensor, Constants]] = Recent(4)
 
     def constants(self, embedding: Embedding, time_ids: Tensor | None) -> Constants:
-        return Constants(
-            embeddings=embedding.tokens, pooled=None if time_ids is None else embedding.pooled, time_ids=time_ids
-        )
+        return self._folded.constants(embedding, time_ids)
+
+    def __call__(self, inputs: PaintInputs, nets: tuple[int, ...]) -> Tensor:
+        given = {name: tensor.float() for name, tensor in inputs.named().items()}
+        batch, height, width = len(inputs.noise), 8 * inputs.noise.shape[-2], 8 * inputs.noise.shape[-1]
+        if nets and _is_grey(inputs.maps):
+            given["maps"] = given["maps"][:, :, :1]
+        channels = given["maps"].shape[2] if nets else 1
+        kind = Kind(nets=nets, channels=channels, maps=(height, width), form=None, size=(height, width))
+        features = self._descend(given["noise"], given["embeddings"], given["temb"])
+        given |= {f"feature{i}": each for i, each in enumerate(features)}
+        request = self._request(kind, given)
+        for name, tensor in given.items():
+            request.give(name, tensor)
+        return request()[0].clone()
 
     def paint(self, frames: FrameInputs, nets: tuple[int, ...], form: Form, size: Size) -> Tensor:
-        inputs, inverted = stack_frames(frames)
-        return to_bytes(self(inputs.replace(maps=to_control(frames.maps, inverted, torch.float32)), nets), form, size)
+        rows = self._rows(frames)
+        height, width = frames.maps.shape[-2:]
+        kind = Kind(nets=nets, channels=1, maps=(height, width), form=form, size=size)
+        shapes = {name: (len(each), *each[0].shape) for name, each in rows.items()}
+        count = (len(frames.noise), len(nets))
+        request = self._request(kind, {**shapes, "maps": frames.maps.shape, "scales": count, "inverted": count})
+        for name, each in rows.items():
+            request.give_rows(name, each)
+        if nets:
+            request.give("maps", frames.maps)
+            request.give("scales", torch.tensor(frames.scales, dtype=torch.float32))
+            request.give("inverted", torch.tensor(frames.inverted, dtype=torch.float32) * 255)
+        return request()[0]
 
     def sizes(self, offered: Sequence[Size]) -> Sequence[Size]:
+        """All: another size is compiled in less than a second."""
         return offered
 
     def prepare(self, nets: tuple[int, ...], size: Size) -> None:
-        self._model(nets)
+        """Convert what they need; putting it together takes a moment."""
+        self._pieces.descent(), self._pieces.ascent()
+        for net in nets:
+            self._pieces.control(net, 1)
 
     def weights_changed(self, tag: str) -> None:
         self._tag = tag
+        self._folded.refresh()
+        self._pieces.unet_changed()
+        self._features.clear()
 
-    def _model(self, nets: tuple[int, ...]) -> Any:
-        key = (self._tag, nets)
-        if key not in self._models:
-            path, examples = _Path(self._graph, nets), _examples(self._graph, len(nets))
-            self._models[key] = converted(
-                path, self._core, lambda: _convert(path, examples, self._openvino), _save(self._openvino)
-            )
-            _forget_oldest(self._models)
-        self._models.move_to_end(key)
-        return self._models[key]
+    def _rows(self, frames: FrameInputs) -> dict[str, list[Tensor]]:
+        """The constant inputs, row by row, each the same object as long as it is the same."""
+        pairs = list(zip(frames.noise, frames.constants, strict=True))
+        features = [self._features_of(noise, constants) for noise, constants in pairs]
+        rows = {"noise": list(frames.noise), "embeddings": [each.embeddings for each in frames.constants]}
+        rows["temb"] = [_given(each.temb) for each in frames.constants]
+        return rows | {f"feature{i}": [row[i] for row in features] for i in range(len(features[0]))}
 
-    def _request(self, nets: tuple[int, ...], shapes: dict[str, tuple[int, ...]]) -> tuple[Any, Sequence[str]]:
-        """Compiled for just these shapes: half a second at a size's first picture, an eighth less time for each one."""
-        key = (self._tag, nets, *shapes.items())
-        if key not in self._requests:
-            model = self._model(nets).clone()
-            names = [_name_of(port, shapes) for port in model.inputs]
-            model.reshape({port: list(shapes[name]) for port, name in zip(model.inputs, names, strict=True)})
-            self._requests[key] = self._core.compile_model(model, "CPU", _HINTS).create_infer_request(), names
-            _forget_oldest(self._requests)
-        self._requests.move_to_end(key)
-        found: tuple[Any, Sequence[str]] = self._requests[key]
-        return found
+    def _features_of(self, noise: Tensor, constants: Constants) -> Features:
+        def make() -> tuple[Features, Tensor, Constants]:
+            made = self._descend(noise[None].float(), constants.embeddings[None], _given(constants.temb)[None])
+            return tuple(each[0] for each in made), noise, constants
+
+        return self._features.get((id(noise), id(constants)), make)[0]
+
+    def _descend(self, noise: Tensor, embeddings: Tensor, temb: Tensor) -> Features:
+        given = {"noise": noise, "embeddings": embeddings, "temb": temb}
+        shapes = {name: tuple(each.shape) for name, each in given.items()}
+        key = (self._tag, "descent", *shapes.values())
+        request = self._requests.get(key, lambda: Request(self._core, self._pieces.descent(), shapes, self._exact))
+        for name, tensor in given.items():
+            request.give(name, tensor)
+        return tuple(each.clone() for each in request())
+
+    def _request(self, kind: Kind, given: dict[str, Any]) -> Request:
+        shapes = {name: tuple(getattr(each, "shape", each)) for name, each in given.items()}
+
+        def make() -> Request:
+            model = self._models.get((self._tag, kind), lambda: frame_model(self._pieces, kind))
+            return Request(self._core, model, shapes, self._target)
+
+        return self._requests.get((self._tag, kind, *shapes.values()), make)
 
 
-# f32 is asked for because chips with bf16 would otherwise use it: slower for these sizes, and 1e-2 off.
-_HINTS = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
 #: Graphs, and graphs compiled for a shape, that are kept.
-_REMEMBER = 8
+_REMEMBER = 12
 
 
-class _Path(nn.Module):
-    """The graph with its ControlNets chosen and its inputs in a row, as tracing takes it."""
-
-    def __init__(self, graph: PaintGraph, nets: tuple[int, ...]) -> None:
-        super().__init__()
-        self.paint = graph  # not `graph`, which a traced module has of its own
-        self.nets = nets
-        self.names = list(_examples(graph, len(nets)))
-
-    @property
-    def step(self) -> object:
-        """What decides the result besides the weights."""
-        return self.paint.step, self.nets
-
-    def forward(self, *tensors: Tensor) -> Tensor:
-        given = dict(zip(self.names, tensors, strict=True))
-        empty = given["noise"].new_zeros(0)
-        picture: Tensor = self.paint(PaintInputs(**{"maps": empty, "scales": empty, **given}), self.nets)
-        return picture
+def _core() -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        raise BackendError(
+            f"OpenVINO can't be imported ({error}); pip install openvino, or use --backend eager."
+        ) from None
+    return openvino.Core()
 
 
-def _examples(graph: PaintGraph, maps: int) -> dict[str, Tensor]:
-    """Small inputs to trace with, by name, without those that the graph doesn't take."""
-    return PaintInputs(
-        noise=torch.zeros(2, graph.latent_channels, 8, 8),
-        embeddings=torch.zeros(2, 8, graph.context_width),
-        maps=torch.zeros(2, maps, 3, 64, 64),
-        scales=torch.ones(2, maps),
-        pooled=torch.zeros(2, graph.pooled_width) if graph.pooled_width else None,
-        time_ids=torch.zeros(2, 6) if graph.pooled_width else None,
-    ).named()
+def _read(form: Int8Form, core: Any) -> dict[str, Any]:
+    try:
+        return form.models(core)
+    except RuntimeError as error:
+        first = str(error).splitlines()[0]
+        raise BackendError(
+            f"{form.folder} can't be read by this OpenVINO ({first}); make it anew with "
+            f"python -m pipelines.backends.quantise {form.folder.parent}, or use --backend openvino."
+        ) from None
 
 
-#: Which axes may change: batch, and a picture's or a prompt's size.
-_DYNAMIC = {
-    "noise": (0, 2, 3),
-    "embeddings": (0, 1),
-    "maps": (0, 3, 4),
-    "scales": (0,),
-    "pooled": (0,),
-    "time_ids": (0,),
-}
+def _given(temb: Tensor | None) -> Tensor:
+    assert temb is not None, "constants of a folded graph have it"
+    return temb
 
 
-def _convert(path: _Path, examples: dict[str, Tensor], openvino: ModuleType) -> Any:
-    """Trace at a small size, with every axis that may change left dynamic."""
-    given = tuple(examples.values())
-    with warnings.catch_warnings(), torch.inference_mode():
-        # The tracer warns at each Python branch on a shape; the branches taken are the same for every size we admit.
-        warnings.simplefilter("ignore")
-        # Traced here, because the converter's own tracing runs the model twice more to check it.
-        traced = torch.jit.trace(path, given, check_trace=False)
-        model = openvino.convert_model(traced, example_input=given)
-    for port, name in zip(model.inputs, path.names, strict=True):
-        port.get_tensor().set_names({name})
-    shapes = {
-        port: openvino.PartialShape([-1 if i in _DYNAMIC[name] else n for i, n in enumerate(examples[name].shape)])
-        for port, name in zip(model.inputs, path.names, strict=True)
-    }
-    model.reshape(shapes)
-    return model
-
-
-def _save(openvino: ModuleType) -> Callable[[Any, Path], None]:
-    # Full precision: half would save some disk and cost the agreement with the other backends.
-    return lambda model, path: openvino.save_model(model, path, compress_to_fp16=False)
-
-
-def _name_of(port: Any, shapes: dict[str, tuple[int, ...]]) -> str:
-    return next(name for name in shapes if name in port.get_names())
-
-
-def _forget_oldest(cache: OrderedDict[Any, Any]) -> None:
-    if len(cache) > _REMEMBER:
-        cache.popitem(last=False)
+def _is_grey(maps: Tensor) -> bool:
+    return all(torch.equal(maps[:, :, 0], maps[:, :, i]) for i in (1, 2))
