@@ -89,6 +89,7 @@ class Scheduler:
         self._changed = threading.Condition()
         self._places: OrderedDict[Lane, _Place] = OrderedDict()  # least recently served first
         self._stopping = False
+        self._governed = False  # whoever asked for a governor will want the smaller sizes: better now than in need
         self._flights: deque[_Flight] = deque()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         #: The engine, once it is loaded and warm; or what its loading raised.
@@ -149,9 +150,10 @@ class Scheduler:
             self._finish(engine)
 
     def _step(self, engine: Engine) -> None:
-        if not self._flights and not self._await_work(engine):
-            self._warm_up_more(engine)
-            return
+        if not self._flights:
+            in_need = self._governed and not engine.is_warm
+            if in_need or not self._await_work(engine):
+                self._warm_up_more(engine)
         batch = self._next_batch(engine)
         if batch:
             self._begin(engine, batch)
@@ -169,12 +171,13 @@ class Scheduler:
         return True
 
     def _warm_up_more(self, engine: Engine) -> None:
-        """What could wait is done while nobody is there."""
+        """What could wait is done while nobody is there, or when it is about to be needed."""
+        before = engine.measured.items() - set()
         try:
             engine.warm_up_more()
         except Exception:
             log.exception("Warming up has failed; the first to need it will hear why.")
-        for (size, count), ms in engine.measured.items():
+        for (size, count), ms in engine.measured.items() - before:
             self.costs.add(size, count, ms)
 
     def _next_batch(self, engine: Engine) -> list[tuple[_Place, Prepared]]:
@@ -238,6 +241,7 @@ class Scheduler:
     def _begin(self, engine: Engine, batch: list[tuple[_Place, Prepared]]) -> None:
         for place, frame in batch:
             place.lane.taken(frame)
+        self._governed = any(frame.settings.latency_target for _, frame in batch)
         batch = [(place, frame) for place, frame in batch if self._prepare(engine, place, frame)]
         if not batch:
             return

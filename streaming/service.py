@@ -57,9 +57,11 @@ class LiveSession(Protocol):
     def status(self) -> Json:
         """A row of ``GET /api/sessions``.
 
-        ``{name, mode, state, fps_in, fps_out, frames_in, frames_out, frames_dropped, latency_ms: {p50, p95}, model_ms,
-        condition_age_ms, viewers, settings}``. ``mode`` is ``camera``, ``draw`` or ``imagine``; ``condition_age_ms``
-        how much older than its frame the last condition map was, None where each frame has its own.
+        ``{name, mode, state, fps_in, fps_out, frames_in, frames_out, frames_dropped, frames_skipped, latency_ms: {p50,
+        p95}, model_ms, condition_age_ms, governor, viewers, settings}``. ``mode`` is ``camera``, ``draw`` or
+        ``imagine``; ``frames_skipped`` looked like the last painted one; ``condition_age_ms`` is how much older than
+        its frame the last condition map was, None where each frame has its own; ``governor`` is ``{level, of, doing}``
+        (``doing`` in words: "painting at half size"), None while there is none.
         """
 
 

@@ -172,6 +172,27 @@ def test_without_control_there_are_no_planes_but_a_size(desk: MapDesk) -> None:
     assert maps.age_ms is None
 
 
+def test_maps_of_a_smaller_picture_are_drawn_at_its_size_but_networks_see_the_large_one(
+    desk: MapDesk, network: Network, elsewhere: ThreadPoolExecutor
+) -> None:
+    keeper = desk.keeper()
+    settings = depth(60).replace(extra_controls={"canny": 0.5})
+    large, small = np.full((*SIZE, 3), 7, np.uint8), np.full((4, 8, 3), 9, np.uint8)
+    waiting = elsewhere.submit(keeper, large, settings, 0)
+    assert network.next_begun() == 7
+    network.start()
+    assert waiting.result(DEADLINE).planes.shape == (2, *SIZE)
+    for number in (1, 2):
+        maps = keeper(large, settings, number * FRAME_NS, small=small)
+        assert maps.planes.shape == (2, 4, 8)
+        assert [int(plane[0, 0]) for plane in maps.planes] == [7, 109]
+        assert keeper(large, settings, number * FRAME_NS).planes.shape == (2, *SIZE)
+    assert network.drawers == 1, "its last map stays of use"
+    assert keeper(large, Settings().replace(control="none"), 0, small=small).planes.shape == (0, 4, 8)
+    assert keeper.has_slow_maps(settings)
+    assert not keeper.has_slow_maps(Settings())
+
+
 def test_a_kind_that_the_model_lacks_is_named() -> None:
     desk = MapDesk({"canny": Quick("canny")}, device=CPU)
     keeper = desk.keeper()

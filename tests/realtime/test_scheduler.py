@@ -348,6 +348,26 @@ def test_what_was_left_of_warming_up_is_done_while_nobody_is_there(monkeypatch: 
     assert scheduler.close()
 
 
+def test_who_asks_for_a_governor_has_the_smaller_sizes_warmed_at_once() -> None:
+    painter = NumberPainter(size=SIZE, smaller=[(4, 8)])
+
+    def load() -> Engine:
+        engine = Engine(painter)
+        engine.warm_up(Settings(seed=5), later=True)
+        return engine
+
+    scheduler, lane = Scheduler(load), Recorder(1, latency_target=100)
+    scheduler.add(lane)
+    scheduler.start()
+    engine = scheduler.loaded.result(20)
+    for number in range(3):
+        scheduler.offer(lane, lane.frame(number))
+        lane.wait(lambda number=number: number in lane.painted_seqs)
+    assert engine.is_warm
+    assert painter.painted_sizes.count((4, 8)) == 2
+    assert scheduler.close()
+
+
 def test_warming_up_that_fails_later_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("realtime.scheduler.QUIET_SECONDS", 0.01)
     failed = threading.Event()
