@@ -17,7 +17,7 @@ Form = Literal["rgb", "yuv"]
 FORMS: tuple[Form, ...] = get_args(Form)
 
 #: R, G and B in [0, 1] to Y, U and V in 8-bit video range (ITU-R BT.601, section 3.5.1), the offsets last.
-_BT601 = (
+BT601 = (
     (65.481, 128.553, 24.966, 16.0),
     (-37.797, -74.203, 112.0, 128.0),
     (112.0, -93.786, -18.214, 128.0),
@@ -65,7 +65,7 @@ def _to_rgb(pictures: Tensor) -> Tensor:
 def _to_i420(pictures: Tensor) -> Tensor:
     """Colour is averaged over 2×2 pixels, as libswscale does."""
     halved = F.avg_pool2d(pictures, 2)
-    planes = [_plane(pictures, row) if i == 0 else _plane(halved, row) for i, row in enumerate(_BT601)]
+    planes = [_plane(pictures, row) if i == 0 else _plane(halved, row) for i, row in enumerate(BT601)]
     return torch.cat([plane.flatten(1) for plane in planes], 1).unflatten(1, (-1, pictures.shape[-1]))
 
 
