@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from pipelines.folders import cache_folder
 
 #: What is compiled, times batch sizes, map sizes and models of one process: the default of 8 would not do.
 _RECOMPILE_LIMIT = 1024
+_FOLDER = "TORCHINDUCTOR_CACHE_DIR"
 
 
 def why_not(device: torch.device) -> str:
@@ -45,25 +48,40 @@ def torch_compile(device: torch.device, *, thorough: bool) -> Compile:
 @contextlib.contextmanager
 def compiling() -> Iterator[None]:
     """Around a first run. What is compiled is kept between starts. Raises BackendError when the compiler fails."""
+    _keep_results()
     from torch._dynamo import config
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor.exc import InductorError
 
-    _keep_results()
     try:
         with config.patch(recompile_limit=_RECOMPILE_LIMIT, accumulated_recompile_limit=_RECOMPILE_LIMIT):
             yield
     except (TorchDynamoException, InductorError) as error:
         if "OutOfMemoryError" in str(error):
             raise
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise BackendError(f"The networks can't be compiled here ({first}); use --backend eager.") from error
+        raise BackendError(f"The networks can't be compiled here ({_first(error)}); use --backend eager.") from error
+
+
+def _first(error: Exception) -> str:
+    """The first line that says something; those above only say who is being quoted."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line and not line.endswith(":")), type(error).__name__)
 
 
 def _keep_results() -> None:
     """In our own cache folder, unless the person chose another; the system's temporary one is emptied at a restart."""
+    if not _is_own(os.environ.get(_FOLDER)):
+        return
     folder = cache_folder() / "compiled"
     with contextlib.suppress(OSError):  # a folder that can't be written is no error: then it is the temporary one
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK):
-            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
+            os.environ[_FOLDER] = str(folder)
+
+
+def _is_own(chosen: str | None) -> bool:
+    """Whether the compiler chose it, which writes its choice into the environment when it is imported."""
+    if chosen is None:
+        return True
+    folder = Path(chosen)
+    return folder.parent == Path(tempfile.gettempdir()).absolute() and folder.name.startswith("torchinductor_")
