@@ -232,11 +232,11 @@ class Session:
             self._shop.copy_stamp(prepared.image, picture)
         frame, change_id = prepared.frame.replace_image(picture), prepared.change_id
         result = _Result(frame=frame, change_id=change_id, model_ms=model_ms, age_ms=prepared.age_ms)
-        self._intake.painted(prepared)
         lost = self._outbox.put(result)
         self._tally.dropped(lost)
         if not lost:  # otherwise the delivery of the frame just displaced is still to come, and takes this one
             self._on_loop(self._deliver)
+        self._intake.painted(prepared)  # behind that, so that no picture shown again is overtaken by it
 
     def failed(self, error: Exception, *, final: bool) -> None:
         self._tally.dropped()
