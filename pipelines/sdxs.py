@@ -98,8 +98,8 @@ class SDXSPipeline:
     ) -> SDXSPipeline:
         """Load a preset by name, a directory in the diffusers layout, or a repository (``owner/name``).
 
-        ``device``: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:N`` or ``intel-gpu``. ``dtype``: unless given, what
-        the model needs, else fp16 on CUDA and fp32 on a CPU. ``size``: (height, width) instead of the native one.
+        ``device``: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:N``, ``intel-gpu``. ``dtype``: unless
+        given, what the model needs, else fp16 on CUDA and fp32 on a CPU. ``size``: (height, width), not the native one.
         ``controlnets`` (``canny=REPO_OR_DIR``), ``loras`` (``NAME=REPO_OR_PATH``) and ``vae``: see ``locate``. Raises
         CheckpointError, MisfitError, DownloadError, MemoryShortage or BackendError.
         """

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from realtime.errors import BadInput
 
-Backend = Literal["auto", "eager", "compiled", "compiled-quick", "openvino"]
+Backend = Literal["auto", "eager", "compiled", "compiled-quick", "openvino", "openvino-int8"]
 Dtype = Literal["auto", "fp16", "bf16", "fp32"]
 Control = Literal["none", "canny", "sketch", "depth"]
 

@@ -21,7 +21,7 @@ ServedModel = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Backend = Annotated[str, typer.Option(help="auto, eager, compiled, compiled-quick or openvino.")]
+Backend = Annotated[str, typer.Option(help="auto, eager, compiled, compiled-quick, openvino or openvino-int8.")]
 Verify = Annotated[
     bool, typer.Option("--verify", help="First check that the backend paints what eager paints on the same weights.")
 ]

@@ -57,7 +57,7 @@ def _openvino(name: str, graph: PaintGraph, device: torch.device, directory: Pat
     if name == "openvino-int8" and form is None:
         raise BackendError(
             f"{directory or 'This model'} has no int8 form of these weights; make one with "
-            "python -m pipelines.backends.quantise DIRECTORY, or use --backend openvino."
+            "python -m pipelines.training quantise DIRECTORY, or use --backend openvino."
         )
     good = form is not None and (name == "openvino-int8" or form.least_psnr >= BOUND)
     return OpenVINOBackend(graph, device, int8=form if good else None)

@@ -34,7 +34,7 @@ def converted(
 
 
 def weights_digest(module: nn.Module, into: Any = None) -> str:
-    """Of all weights of a module, with their names and shapes: 32 hexadecimal digits. ``into``: a digest to go on with."""
+    """Of all weights of a module, with their names and shapes, 32 hexadecimal digits. ``into``: a digest begun."""
     digest = into or hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())

@@ -48,7 +48,7 @@ class DoublingEnd(nn.Module):
     that share is taken off again at the four borders.
     """
 
-    def __init__(self, first: nn.Conv2d, second: nn.Conv2d) -> None:
+    def __init__(self, first: Any, second: Any) -> None:
         super().__init__()
         colours = second.out_channels
         self.merged = nn.Conv2d(first.in_channels, 4 * colours, 3, padding=1)
@@ -57,35 +57,28 @@ class DoublingEnd(nn.Module):
         self.merged.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
         bias = second.bias if second.bias is not None else weight.new_zeros(colours)
         self.merged.bias = nn.Parameter(bias.repeat_interleave(4), requires_grad=False)
-        # What ``first`` answers one row above, below, left and right, and what ``second`` makes of that.
-        a, b = first.weight, second.weight
-        for name, over, under in (
-            ("above", a[:, :, 2:], b[:, :, :1]),
-            ("below", a[:, :, :1], b[:, :, 2:]),
-            ("left", a[..., 2:], b[..., :1]),
-            ("right", a[..., :1], b[..., 2:]),
-        ):
-            self.register_buffer(f"{name}_first", over.clone())
-            self.register_buffer(f"{name}_second", under.clone())
+        self.first, self.second = first, second
 
     def forward(self, small: Tensor) -> Tensor:
         pictures = F.pixel_shuffle(self.merged(small), 2)
-        above = self._row(small[:, :, :1], self.above_first, self.above_second)
-        below = self._row(small[:, :, -1:], self.below_first, self.below_second)
-        left = self._column(small[..., :1], self.left_first, self.left_second)
-        right = self._column(small[..., -1:], self.right_first, self.right_second)
+        # What ``first`` answers one row or column further out, and what ``second`` makes of that.
+        first, second = self.first.weight, self.second.weight
+        above = _row(small[:, :, :1], first[:, :, 2:], second[:, :, :1])
+        below = _row(small[:, :, -1:], first[:, :, :1], second[:, :, 2:])
+        left = _column(small[..., :1], first[..., 2:], second[..., :1])
+        right = _column(small[..., -1:], first[..., :1], second[..., 2:])
         inner = torch.cat([pictures[..., :1] - left, pictures[..., 1:-1], pictures[..., -1:] - right], -1)
         return torch.cat([inner[:, :, :1] - above, inner[:, :, 1:-1], inner[:, :, -1:] - below], -2)
 
-    @staticmethod
-    def _row(row: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        """With both corners outside of the picture."""
-        return F.conv2d(F.conv2d(row.repeat_interleave(2, -1), first, padding=(0, 2)), second)
 
-    @staticmethod
-    def _column(column: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        """Without them."""
-        return F.conv2d(F.conv2d(column.repeat_interleave(2, -2), first, padding=(1, 0)), second, padding=(1, 0))
+def _row(row: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """With both corners outside of the picture."""
+    return F.conv2d(F.conv2d(row.repeat_interleave(2, -1), first, padding=(0, 2)), second)
+
+
+def _column(column: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Without them."""
+    return F.conv2d(F.conv2d(column.repeat_interleave(2, -2), first, padding=(1, 0)), second, padding=(1, 0))
 
 
 def _ends_linear(layers: nn.Sequential) -> bool:
@@ -93,7 +86,7 @@ def _ends_linear(layers: nn.Sequential) -> bool:
     return (
         isinstance(double, nn.Upsample)
         and double.mode == "nearest"
-        and float(double.scale_factor or 0) == 2.0
+        and double.scale_factor in (2, 2.0)
         and all(_is_plain(layer) for layer in (first, second))
         and isinstance(first, nn.Conv2d)
         and first.bias is None

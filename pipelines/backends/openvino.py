@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ from pipelines.split import Features
 
 
 class OpenVINOBackend:
-    """The folded graph in pieces (``pipelines.split``), joined for each choice of ControlNets and compiled for each size.
+    """The folded graph in pieces (``pipelines.split``), joined for each choice of ControlNets, compiled for each size.
 
     What no map reaches runs once for each noise and prompt. ``int8``: a quantised form of the weights as they are
     (``pipelines.backends.quantised``); with a LoRA, whatever holds the U-Net is painted in f32 instead. ``gpu``: runs
@@ -39,15 +40,15 @@ class OpenVINOBackend:
     ) -> None:
         self._core = core = _core()
         graph.float()
-        self._folded = Folded(graph)
-        shorten_decoder(self._folded.graph)
+        self.folded = Folded(graph)
+        shorten_decoder(self.folded.graph)
         shipped = _read(int8, core) if int8 else {}
         self.name = "openvino-int8" if int8 else "openvino"
         self.least_psnr = int8.least_psnr if int8 else None
         self._target = intel_gpu(core) if gpu else cpu(core, quantised=bool(int8))
         self._exact = intel_gpu(core) if gpu else cpu(core, quantised=False)
-        widths = (self._folded.context_width, self._folded.temb_width)
-        self._pieces = Pieces(self._folded.graph, core, widths, shipped)
+        widths = (self.folded.context_width, self.folded.temb_width)
+        self.pieces = Pieces(self.folded.graph, core, widths, shipped)
         self._tag = ""
         self._models: Recent[tuple[str, Kind], Any] = Recent(_REMEMBER)
         self._requests: Recent[tuple[object, ...], Request] = Recent(_REMEMBER)
@@ -55,11 +56,11 @@ class OpenVINOBackend:
         self._features: Recent[tuple[int, int], tuple[Features, Tensor, Constants]] = Recent(4)
 
     def constants(self, embedding: Embedding, time_ids: Tensor | None) -> Constants:
-        return self._folded.constants(embedding, time_ids)
+        return self.folded.constants(embedding, time_ids)
 
     def __call__(self, inputs: PaintInputs, nets: tuple[int, ...]) -> Tensor:
         given = {name: tensor.float() for name, tensor in inputs.named().items()}
-        batch, height, width = len(inputs.noise), 8 * inputs.noise.shape[-2], 8 * inputs.noise.shape[-1]
+        height, width = (8 * side for side in inputs.noise.shape[-2:])
         if nets and _is_grey(inputs.maps):
             given["maps"] = given["maps"][:, :, :1]
         channels = given["maps"].shape[2] if nets else 1
@@ -86,20 +87,31 @@ class OpenVINOBackend:
             request.give("inverted", torch.tensor(frames.inverted, dtype=torch.float32) * 255)
         return request()[0]
 
+    @property
+    def rest(self) -> str:
+        """The precision of what isn't int8: f32, or bf16 where the CPU has it."""
+        return str(self._target.hints.get("INFERENCE_PRECISION_HINT", "f16"))
+
+    def set_rest(self, precision: str) -> None:
+        """Take another one, for measuring."""
+        hints = {**self._target.hints, "INFERENCE_PRECISION_HINT": precision}
+        self._target = dataclasses.replace(self._target, hints=hints)
+        self._requests.clear()
+
     def sizes(self, offered: Sequence[Size]) -> Sequence[Size]:
         """All: another size is compiled in less than a second."""
         return offered
 
     def prepare(self, nets: tuple[int, ...], size: Size) -> None:
         """Convert what they need; putting it together takes a moment."""
-        self._pieces.descent(), self._pieces.ascent()
+        self.pieces.descent(), self.pieces.ascent()
         for net in nets:
-            self._pieces.control(net, 1)
+            self.pieces.control(net, 1)
 
     def weights_changed(self, tag: str) -> None:
         self._tag = tag
-        self._folded.refresh()
-        self._pieces.unet_changed()
+        self.folded.refresh()
+        self.pieces.unet_changed()
         self._features.clear()
 
     def _rows(self, frames: FrameInputs) -> dict[str, list[Tensor]]:
@@ -121,7 +133,7 @@ class OpenVINOBackend:
         given = {"noise": noise, "embeddings": embeddings, "temb": temb}
         shapes = {name: tuple(each.shape) for name, each in given.items()}
         key = (self._tag, "descent", *shapes.values())
-        request = self._requests.get(key, lambda: Request(self._core, self._pieces.descent(), shapes, self._exact))
+        request = self._requests.get(key, lambda: Request(self._core, self.pieces.descent(), shapes, self._exact))
         for name, tensor in given.items():
             request.give(name, tensor)
         return tuple(each.clone() for each in request())
@@ -130,7 +142,7 @@ class OpenVINOBackend:
         shapes = {name: tuple(getattr(each, "shape", each)) for name, each in given.items()}
 
         def make() -> Request:
-            model = self._models.get((self._tag, kind), lambda: frame_model(self._pieces, kind))
+            model = self._models.get((self._tag, kind), lambda: frame_model(self.pieces, kind))
             return Request(self._core, model, shapes, self._target)
 
         return self._requests.get((self._tag, kind, *shapes.values()), make)
@@ -157,7 +169,7 @@ def _read(form: Int8Form, core: Any) -> dict[str, Any]:
         first = str(error).splitlines()[0]
         raise BackendError(
             f"{form.folder} can't be read by this OpenVINO ({first}); make it anew with "
-            f"python -m pipelines.backends.quantise {form.folder.parent}, or use --backend openvino."
+            f"python -m pipelines.training quantise {form.folder.parent}, or use --backend openvino."
         ) from None
 
 

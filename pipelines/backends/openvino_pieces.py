@@ -21,8 +21,8 @@ _OF_UNET = frozenset({"descent", "ascent"})
 class Pieces:
     """OpenVINO models of the pieces of ``graph``, which is folded.
 
-    ``shipped``: models by name that are taken instead of converted ones while the weights are as they are now. A piece is read
-    or converted when it is first asked for. Inputs: see ``pipelines.split``; the features are ``feature0`` and so on.
+    ``shipped``: models by name that are taken instead of converted ones while the weights are as they are now. A piece
+    is read or converted when it is first asked for. Inputs: see ``pipelines.split``; features are ``feature0``, ...
     """
 
     def __init__(self, graph: PaintGraph, core: Any, widths: tuple[int, int], shipped: Mapping[str, Any]) -> None:

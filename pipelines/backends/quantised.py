@@ -1,7 +1,7 @@
 """The int8 form of a model that lies beside its weights: read where it is of these very weights, and good enough.
 
-A folder ``openvino-int8`` in the model's directory, made by ``python -m pipelines.backends.quantise``: the pieces of the
-graph (``pipelines.split``) as OpenVINO models, and ``form.json``, which says what they were made from and how near
+A folder ``openvino-int8`` in the model's directory, made by ``python -m pipelines.training quantise``: the pieces of
+the graph (``pipelines.split``) as OpenVINO models, and ``form.json``, which says what they were made from and how near
 their pictures come to those of f32.
 """
 

@@ -14,6 +14,7 @@ import typer
 
 from pipelines.errors import PipelineError
 from pipelines.training import data, evaluate, ranks, stages
+from pipelines.training.quantise_command import quantise_command
 from pipelines.training.recipes import RECIPES
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -67,6 +68,9 @@ def evaluate_command(
     """Edge skill on held-out photographs, one line a style."""
     for name, skill in evaluate.measure(directory, strength=strength).items():
         typer.echo(f"{skill:6.3f}  {name}")
+
+
+app.command("quantise")(quantise_command)
 
 
 def main(run: Callable[[], None] = app) -> None:
