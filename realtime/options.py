@@ -20,7 +20,7 @@ ServedModel = Annotated[
         "it is not here, and the embedded model anywhere else."
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or intel-gpu.")]
 Backend = Annotated[str, typer.Option(help="auto, eager, compiled, compiled-quick, openvino or openvino-int8.")]
 Verify = Annotated[
     bool, typer.Option("--verify", help="First check that the backend paints what eager paints on the same weights.")
