@@ -110,7 +110,7 @@ async def test_health_is_503_until_the_model_is_warm() -> None:
         assert answer.headers["Retry-After"] == "2"
         async with server.http.get(server.url + "/metrics") as answer:
             assert "sdxs_live_ready 0.0" in await answer.text()
-        await webrtc.eventually(lambda: app[HUB].ready() == "Warming up: batch 1 of 1, 256×256 (step 1 of 2).", "told")
+        await webrtc.eventually(lambda: app[HUB].ready() == "Warming up: batch 1 of 1, 256×256 (step 1 of 1).", "told")
         may_load.set()
         await ready(app)
         async with server.http.get(server.url + "/healthz") as answer:
