@@ -117,6 +117,30 @@ async def test_health_is_503_until_the_model_is_warm() -> None:
             assert answer.status == 200
 
 
+async def test_the_pace_is_set_over_http_and_on_the_data_channel_and_told() -> None:
+    app = app_of(NumberPainter(size=SQUARE, smaller=[(192, 192), (128, 128)]))
+    async with webrtc.serve(app) as server:
+        await ready(app)
+        async with await webrtc.Publisher.start(server, "me") as publisher:
+            settings = server.url + "/api/sessions/me/settings"
+            async with server.http.patch(settings, json={"skip_similar": 3.5, "latency_target": 150}) as answer:
+                body = await answer.json()
+            assert (body["settings"]["skip_similar"], body["settings"]["latency_target"]) == (3.5, 150)
+            async with server.http.get(server.url + "/api/sessions/me") as answer:
+                row = await answer.json()
+            assert row["governor"] == {"level": 0, "of": 4, "doing": "painting everything in full"}
+            assert row["frames_skipped"] >= 0
+            async with server.http.patch(settings, json={"latency_target": 20}) as answer:
+                problem = await answer.json()
+            assert (answer.status, "give 50 to 5000 ms, or 0" in problem["detail"]) == (400, True)
+            stats = await publisher.control.message(
+                lambda event: event["type"] == "stats" and event["governor"], "the governor in the statistics"
+            )
+            assert stats["settings"]["latency_target"] == 150
+            await publisher.control.change(skip_similar=0, latency_target=0)
+            await webrtc.eventually(lambda: app[HUB].get("me").status()["governor"] is None, "the governor goes")
+
+
 async def test_a_full_house_is_503_with_a_sentence() -> None:
     app = app_of(max_sessions=1)
     async with webrtc.serve(app) as server:
