@@ -63,9 +63,8 @@ def number(value: Any, digits: int = 1) -> str:
 def about(report: Report) -> str:
     """On what, when, of which sources, by which command."""
     machine, subject = report["machine"], report["subject"]
-    device = (
-        machine["device"] if machine["device"] != "no GPU" else f"{machine['cores']} cores of {machine['processor']}"
-    )
+    on_cpu = machine["device"] == "no GPU"
+    device = f"{machine['cores']} cores of {machine['processor']}" if on_cpu else machine["device"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     of_what = ", ".join(str(subject[key]) for key in ("model", "size", "precision", "backend") if key in subject)
     return f"{of_what}; {device}, {versions}; {report['date']}, commit {report['commit']}, `{report['command']}`."
@@ -80,15 +79,8 @@ def model(reports: Reports) -> str:
         + [number(row["times_diffusers"], 2), number(row["peak_memory_mb"])]
         for row in report["rows"]
     ]
-    head = [
-        f"one {report['subject']['size']} picture, uint8 to uint8",
-        "p50 ms",
-        "p95 ms",
-        "frames/s",
-        "× diffusers",
-        "MB",
-    ]
-    return grid(head, rows)
+    what = f"one {report['subject']['size']} picture, uint8 to uint8"
+    return grid([what, "p50 ms", "p95 ms", "frames/s", "× diffusers", "MB"], rows)
 
 
 def notes(reports: Reports) -> str:
@@ -172,7 +164,7 @@ def summary(reports: Reports) -> str:
             f"- From `serve` to the page {starts['the page is served']:.1f} s, to the first painted frame "
             f"{starts['first painted frame']:.1f} s; the server takes {figures['start']['peak memory, MB']:,} MB.",
             "",
-            _machine_line(reports["model"]),
+            f"Measured: {about(reports['model'])}",
         ]
     )
 
@@ -261,14 +253,6 @@ def _table(reports: Reports, name: str, title: str) -> Any:
 def _whole(reports: Reports) -> Sequence[Mapping[str, Any]]:
     table = _table(reports, "model", "parts of a picture")
     return [row for row in (table or {"rows": []})["rows"] if row["name"].startswith("one frame")]
-
-
-def _machine_line(report: Report) -> str:
-    machine = report["machine"]
-    return (
-        f"{machine['cores']} cores of an {machine['processor']}, no GPU, {report['date']}, commit {report['commit']}, "
-        "by `make bench`."
-    )
 
 
 def _sentence(text: str) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import inspect
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,8 @@ def main(what: str, json_path: Path | None = None, *, model: str = "auto", **opt
         raise BadInput(f"The benchmark {what} takes no --{unknown[0].replace('_', '-')}.")
     before = machine()
     report = dataclasses.replace(run(model=model, **given), machine=before)
-    report.print(Console())
+    # A log has no width of its own, and rich would take 80 columns for one.
+    report.print(Console() if sys.stdout.isatty() else Console(width=160))
     if json_path is not None:
         json_path.parent.mkdir(parents=True, exist_ok=True)
         json_path.write_text(json.dumps(report.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -47,5 +49,10 @@ def main(what: str, json_path: Path | None = None, *, model: str = "auto", **opt
 def _benchmark(what: str) -> Callable[..., Report]:
     if what not in BENCHMARKS:
         raise BadInput(f"There is no benchmark {what!r}; there are {', '.join(BENCHMARKS)}.")
-    run: Callable[..., Report] = importlib.import_module(f"realtime.bench.{what}").run
+    from realtime.bench.errors import CantRun
+
+    try:
+        run: Callable[..., Report] = importlib.import_module(f"realtime.bench.{what}").run
+    except ImportError as error:
+        raise CantRun(f"{error.name or error} can't be imported here; pip install 'sdxs-live[bench]'.") from None
     return run

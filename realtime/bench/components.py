@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 import multiprocessing
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -21,19 +22,24 @@ from realtime.bench.timing import Work, as_graph, matrix_rate, milliseconds
 from realtime.bench.weights import Subject
 
 GPU_BATCHES, CPU_BATCHES = (1, 2, 4, 8, 16), (1, 2)
+#: The whole is measured in this order, for so many seconds: on a GPU each batch size may take a minute to compile.
+GPU_ORDER, WHOLE_SECONDS = (1, 8, 16, 4, 2), 100.0
 #: Makes the work of one part at a batch size.
 Part = Callable[[int], Work]
 
 
-def components(subject: Subject, *, seconds: float = 0.5) -> Table:
-    """In a process of its own, so that nothing of it is left. ``seconds``: for each part at each batch size."""
+def components(subject: Subject, *, seconds: float = 0.5, whole_seconds: float = WHOLE_SECONDS) -> Table:
+    """In a process of its own, so that nothing of it is left.
+
+    ``seconds``: for each part at each batch size. ``whole_seconds``: no further batch size is begun for the whole then.
+    """
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(measure, subject, seconds).result()
+        return pool.submit(measure, subject, seconds, whole_seconds).result()
 
 
 @torch.inference_mode()
-def measure(subject: Subject, seconds: float) -> Table:
+def measure(subject: Subject, seconds: float, whole_seconds: float = WHOLE_SECONDS) -> Table:
     """The same in this process."""
     device, dtype = subject.device, subject.dtype
     rate = matrix_rate(device, dtype)
@@ -43,11 +49,21 @@ def measure(subject: Subject, seconds: float) -> Table:
     rows = [
         row
         for name, part, flop in parts.all(flops)
-        for row in _rows(name, part, flop, device=device, rate=rate, seconds=seconds)
+        for row in (
+            _row(name, part, batch, flop, device=device, rate=rate, seconds=seconds)
+            for batch in (GPU_BATCHES if device.type == "cuda" else CPU_BATCHES)
+        )
     ]
     whole, backend = _whole(subject)
     name = f"one frame, uint8 to uint8 ({backend})"
-    rows += _rows(name, whole, flops.frame, device=device, rate=rate, seconds=seconds, graphs=False)
+    order = GPU_ORDER if device.type == "cuda" else CPU_BATCHES
+    begun = time.monotonic()
+    measured = [
+        _row(name, whole, batch, flops.frame, device=device, rate=rate, seconds=seconds, graphs=False)
+        for batch in order
+        if time.monotonic() - begun < whole_seconds
+    ]
+    rows += sorted(measured, key=lambda row: int(row["batch"] or 0))
     how = "each as one CUDA graph, channels last" if device.type == "cuda" else "each as PyTorch runs it"
     return Table(
         name="parts of a picture",
@@ -58,26 +74,33 @@ def measure(subject: Subject, seconds: float) -> Table:
     )
 
 
-def _rows(
-    name: str, part: Part, flop: int, *, device: torch.device, rate: float, seconds: float, graphs: bool = True
-) -> Iterator[Mapping[str, Cell]]:
+def _row(
+    name: str,
+    part: Part,
+    batch: int,
+    flop: int,
+    *,
+    device: torch.device,
+    rate: float,
+    seconds: float,
+    graphs: bool = True,
+) -> Mapping[str, Cell]:
     """``flop``: of one picture; 0 for parts that do no matrix work. Canny is the host's, and by itself."""
-    for batch in GPU_BATCHES if device.type == "cuda" else CPU_BATCHES:
-        where = torch.device("cpu") if name.startswith("condition") else device
-        work = part(batch)
-        work, how = as_graph(work, where) if graphs else (work, "")
-        middle = percentile(milliseconds(work, where, seconds=seconds), 50)
-        achieved = batch * flop / (middle / 1000)
-        yield {
-            "name": name,
-            "batch": batch,
-            "ms": round(middle, 4),
-            "pictures_per_s": round(batch * 1000 / middle, 1),
-            "gflop_a_picture": round(flop / 1e9, 3) if flop else None,
-            "tflop_per_s": round(achieved / 1e12, 3) if flop else None,
-            "share_of_matrix_rate": f"{achieved / rate:.0%}" if flop else None,
-            "note": "on the host" if where != device else how if "not" in how else "",
-        }
+    where = torch.device("cpu") if name.startswith("condition") else device
+    work = part(batch)
+    work, how = as_graph(work, where) if graphs else (work, "")
+    middle = percentile(milliseconds(work, where, seconds=seconds), 50)
+    achieved = batch * flop / (middle / 1000)
+    return {
+        "name": name,
+        "batch": batch,
+        "ms": round(middle, 4),
+        "pictures_per_s": round(batch * 1000 / middle, 1),
+        "gflop_a_picture": round(flop / 1e9, 3) if flop else None,
+        "tflop_per_s": round(achieved / 1e12, 3) if flop else None,
+        "share_of_matrix_rate": f"{achieved / rate:.0%}" if flop else None,
+        "note": "on the host" if where != device else how if "not" in how else "",
+    }
 
 
 class _Parts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 
 import cv2
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipelines.condition import Conditioner, ConditionMap
 from pipelines.settings import Kind, Settings
+from realtime.bench.errors import is_here
 
 Picture = NDArray[np.uint8]
 Map = NDArray[np.uint8]
@@ -18,7 +18,7 @@ Map = NDArray[np.uint8]
 
 def can_draw() -> bool:
     """Whether controlnet-aux is here, through which canny is drawn."""
-    return importlib.util.find_spec("controlnet_aux") is not None
+    return is_here("controlnet-aux")
 
 
 def included() -> str:

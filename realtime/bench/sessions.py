@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pipelines.settings import Settings
 from realtime.bench.errors import need
+from realtime.bench.few import FewBatches
 from realtime.bench.lines import conditioners, included
 from realtime.bench.picture import moving_picture
 from realtime.bench.report import Cell, Report, Table, percentile
@@ -39,14 +40,22 @@ PICTURES = 12
 
 
 def run(
-    *, model: str = "auto", painter: str | None = None, seconds: float = 44.0, steps: Sequence[int] = STEPS
+    *,
+    model: str = "auto",
+    painter: str | None = None,
+    seconds: float = 44.0,
+    steps: Sequence[int] = STEPS,
+    batches: Sequence[int] = (),
 ) -> Report:
     """``painter``: ``simulated:4ms`` instead of a model. ``seconds``: for all steps together, were all of them run.
 
+    ``batches``: those that the painter is built for, if not all that it can be.
     Raises CantRun where the packages of the loop are missing and BadInput for a painter that there isn't.
     """
     need("av", "prometheus-client")
     with _pipeline(model, painter) as (pipeline, settings, about):
+        if batches:
+            pipeline, about = FewBatches(pipeline, batches), {**about, "batches": ", ".join(map(str, batches))}
         admitted = asyncio.run(_admitted(pipeline, settings))
         rows = asyncio.run(_climb(pipeline, settings, steps, seconds / len(steps)))
     limits = {

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import multiprocessing
 import multiprocessing.process
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -30,7 +31,7 @@ Make = Callable[[Subject], Paint]
 #: Different pictures that a contender paints, one after the other.
 PICTURES = 10
 #: So long each may load and compile; whoever isn't ready then doesn't take part.
-READY_SECONDS = 240.0
+READY_SECONDS = 200.0
 #: Seconds of one turn, about.
 TURN_SECONDS = 0.3
 
@@ -111,6 +112,7 @@ def _answer(worker: Connection, timeout: float = READY_SECONDS) -> Any:
 
 def _serve_turns(connection: Connection, make: Make, subject: Subject) -> None:
     """The contender's process: says that it is ready, then paints in turns, until the other end is closed."""
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # of transformers too, which is imported later
     height, width = subject.preset.size
     images = [moving_picture(index, height, width) for index in range(PICTURES)]
     try:

@@ -14,6 +14,7 @@ import torch
 from pipelines.device import dtype_name, pick_device, pick_dtype
 from pipelines.presets import Preset
 from pipelines.settings import Settings
+from realtime.bench.errors import need
 from realtime.errors import BadInput
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def subject(model: str = "auto") -> Iterator[Subject]:
     written to a temporary folder, in half precision, for as long as the context lasts; nothing is fetched. Raises
     BadInput for a layout that there isn't and what locating the model raises.
     """
+    need("diffusers", "transformers", "safetensors")
     device = pick_device("auto")
     if model == "auto":
         model = ON_GPU if device.type == "cuda" else ON_CPU
