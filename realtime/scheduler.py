@@ -7,16 +7,14 @@ import logging
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from realtime.company import Batch, choose, is_worth_waiting
 from realtime.costs import CostModel
+from realtime.lane import Lane, Place
 from realtime.prepare import Prepared, cached_by
-from realtime.rhythm import Rhythm
 
 if TYPE_CHECKING:  # they bring torch with them, and the page is served before that
     from realtime.engine import Engine, Painted
@@ -32,22 +30,6 @@ QUIET_SECONDS = 3.0
 PATIENCE = 0.2
 
 
-class Lane(Protocol):
-    """A session as the scheduler sees it. Called on the inference thread; must return soon."""
-
-    @property
-    def name(self) -> str: ...
-
-    def taken(self, prepared: Prepared) -> None:
-        """Its frame waits no more: the model has it, and there is room for the next one."""
-
-    def painted(self, prepared: Prepared, picture: NDArray[np.uint8], model_ms: float) -> None:
-        """One of its frames came back as uint8 H×W×3."""
-
-    def failed(self, error: Exception, *, final: bool) -> None:
-        """One of its frames was lost to an error; ``final`` when the scheduler has given the session up."""
-
-
 class Observer(Protocol):
     """Whoever counts what the model does. Called on the inference thread."""
 
@@ -55,22 +37,10 @@ class Observer(Protocol):
     def failure(self) -> None: ...
 
 
-@dataclasses.dataclass(kw_only=True, slots=True, eq=False)
-class _Place:
-    """What the scheduler keeps of a lane: its newest frame and how it has fared."""
-
-    lane: Lane
-    waiting: Prepared | None = None
-    failures: int = 0
-    ready_for: object = None
-    company: Hashable = None
-    rhythm: Rhythm = dataclasses.field(default_factory=Rhythm)
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _Flight:
     slot: Slot
-    places: list[_Place]
+    places: list[Place]
     frames: list[Prepared]
 
 
@@ -87,7 +57,7 @@ class Scheduler:
         self._load = load
         self._observer = observer
         self._changed = threading.Condition()
-        self._places: OrderedDict[Lane, _Place] = OrderedDict()  # least recently served first
+        self._places: OrderedDict[Lane, Place] = OrderedDict()  # least recently served first
         self._stopping = False
         self._governed = False  # whoever asked for a governor will want the smaller sizes: better now than in need
         self._flights: deque[_Flight] = deque()
@@ -112,7 +82,7 @@ class Scheduler:
 
     def add(self, lane: Lane) -> None:
         with self._changed:
-            self._places[lane] = _Place(lane=lane)
+            self._places[lane] = Place(lane=lane)
             self._changed.notify_all()
 
     def remove(self, lane: Lane) -> bool:
@@ -180,12 +150,12 @@ class Scheduler:
         for (size, count), ms in engine.measured.items() - before:
             self.costs.add(size, count, ms)
 
-    def _next_batch(self, engine: Engine) -> list[tuple[_Place, Prepared]]:
+    def _next_batch(self, engine: Engine) -> Batch:
         """May wait a moment while nothing is in flight; empty when no frame waits."""
         with self._changed:
-            if not self._flights:
-                self._wait_for_company(engine.max_batch)
-            batch = self._company(engine.max_batch)
+            batch = choose(self._places.values(), engine.max_batch)
+            if batch and not self._flights and engine.max_batch > 1 and len(self._places) > 1:
+                batch = self._wait_for_company(batch, engine.max_batch)
             if len(batch) > 1:
                 batch = batch[: self.costs.first_of(batch[0][1].size, len(batch))]
             for place, _ in batch:
@@ -193,52 +163,19 @@ class Scheduler:
                 self._places.move_to_end(place.lane)
             return batch
 
-    def _company(self, max_batch: int) -> list[tuple[_Place, Prepared]]:
-        """The frame that has waited longest for its turn, and those that may be painted with it."""
-        batch: list[tuple[_Place, Prepared]] = []
-        for place in self._places.values():
-            if place.waiting and self._fits(place, batch):
-                batch.append((place, place.waiting))
-            if len(batch) == max_batch or (batch and batch[0][0].failures):
+    def _wait_for_company(self, batch: Batch, max_batch: int) -> Batch:
+        """Let others join who are due within a moment, as long as the device has nothing better to do."""
+        until = self.costs.pictures(batch[0][1].size, 1)
+        deadline = time.monotonic() + PATIENCE * (until or 0.0) / 1e3
+        while batch and not self._stopping:
+            left = deadline - time.monotonic()
+            if left <= 0 or not is_worth_waiting(self._places.values(), batch, self.costs, max_batch, deadline):
                 break
+            self._changed.wait(left)
+            batch = choose(self._places.values(), max_batch)
         return batch
 
-    def _wait_for_company(self, max_batch: int) -> None:
-        """Let others join who are due within a moment, and for whom that is cheaper than a forward of their own.
-
-        Nobody waits who is alone, and never while frames of another company could be painted meanwhile.
-        """
-        if max_batch == 1 or len(self._places) == 1:
-            return
-        deadline: float | None = None
-        while not self._stopping and (batch := self._company(max_batch)):
-            size, count, now = batch[0][1].size, len(batch), time.monotonic()
-            one = self.costs.pictures(size, 1)
-            together = self.costs.pictures(size, count + 1)
-            if one is None or together is None or count == max_batch or batch[0][0].failures:
-                return
-            deadline = now + PATIENCE * one / 1e3 if deadline is None else deadline
-            others = sum(place.waiting is not None for place in self._places.values()) - count
-            joins = together < one + (self.costs.pictures(size, count) or 0.0)
-            if others or not joins or now >= deadline or not self._is_due(batch[0][1].company, now, deadline):
-                return
-            self._changed.wait(deadline - now)
-
-    def _is_due(self, company: Hashable, now: float, until: float) -> bool:
-        """Whether a lane of this company that has no frame waiting is likely to bring one by then."""
-        return any(
-            place.waiting is None and place.company == company and place.rhythm.is_due(now, until)
-            for place in self._places.values()
-        )
-
-    @staticmethod
-    def _fits(place: _Place, batch: list[tuple[_Place, Prepared]]) -> bool:
-        """A batch has one set of maps and one LoRA; who failed last time goes alone, so that nobody fails with them."""
-        if not batch:
-            return True
-        return not place.failures and place.waiting is not None and place.waiting.company == batch[0][1].company
-
-    def _begin(self, engine: Engine, batch: list[tuple[_Place, Prepared]]) -> None:
+    def _begin(self, engine: Engine, batch: Batch) -> None:
         for place, frame in batch:
             place.lane.taken(frame)
         self._governed = any(frame.settings.latency_target for _, frame in batch)
@@ -257,7 +194,7 @@ class Scheduler:
         else:
             self._flights.append(_Flight(slot=slot, places=places, frames=frames))
 
-    def _prepare(self, engine: Engine, place: _Place, frame: Prepared) -> bool:
+    def _prepare(self, engine: Engine, place: Place, frame: Prepared) -> bool:
         if place.ready_for == cached_by(frame.settings):
             return True
         try:
@@ -285,7 +222,7 @@ class Scheduler:
             place.failures = 0
             place.lane.painted(frame, picture, painted.model_ms)
 
-    def _fail(self, places: list[_Place], error: Exception) -> None:
+    def _fail(self, places: list[Place], error: Exception) -> None:
         log.error("A forward for %s failed.", ", ".join(place.lane.name for place in places), exc_info=error)
         if self._observer:
             self._observer.failure()

@@ -45,7 +45,7 @@ class _Result:
 
 
 class Session:
-    """A ``streaming.service.LiveSession`` and a ``realtime.scheduler.Lane``.
+    """A ``streaming.service.LiveSession`` and a ``realtime.lane.Lane``.
 
     ``push → intake (fit, maps) → scheduler → outbox → event loop → subscribers``: at each arrow one frame at most
     waits. A session without a camera has an easel, which does the pushing. Methods are called on the event loop unless
