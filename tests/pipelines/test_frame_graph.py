@@ -61,7 +61,8 @@ def test_frames_are_the_pictures_of_the_call(backend: str) -> None:
     pictures = pipe(maps.float().div(255).expand(-1, 3, -1, -1), PROMPTS)
     pipe.size = (128, 192)
     frames = pipe.paint_uint8(maps, PROMPTS)
-    assert torch.equal(frames, to_bytes(pictures, "rgb", (128, 192)))
+    # A compiled graph sums in another order for bytes than for numbers.
+    assert (frames.int() - to_bytes(pictures, "rgb", (128, 192)).int()).abs().max() <= 1
     planes = pipe.paint_uint8(maps, PROMPTS, form="yuv")
     assert (planes.int() - to_bytes(pictures, "yuv", (128, 192)).int()).abs().max() <= 1
 
