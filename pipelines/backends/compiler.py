@@ -51,10 +51,14 @@ def compiling() -> Iterator[None]:
     _keep_results()
     from torch._dynamo import config
     from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor import config as inductor
     from torch._inductor.exc import InductorError
 
+    limits = config.patch(recompile_limit=_RECOMPILE_LIMIT, accumulated_recompile_limit=_RECOMPILE_LIMIT)
+    # It would print a table of kernels for each layer.
+    silence = inductor.patch(autotune_num_choices_displayed=0)
     try:
-        with config.patch(recompile_limit=_RECOMPILE_LIMIT, accumulated_recompile_limit=_RECOMPILE_LIMIT):
+        with limits, silence:
             yield
     except (TorchDynamoException, InductorError) as error:
         if "OutOfMemoryError" in str(error):
