@@ -148,6 +148,21 @@ print([name for name in ("torch", "diffusers", "av", "aiortc", "aiohttp", "cv2",
     assert output.stdout.strip() == "[]"
 
 
+def test_the_page_is_served_before_the_model_s_libraries_are_imported() -> None:
+    """They take seconds; the inference thread imports them while the page is there already."""
+    code = """
+import sys
+from realtime.choose import check_names
+from realtime.config import make
+from realtime.serve import build
+check_names("embedded")
+build(make(model="embedded"))
+print([name for name in ("torch", "diffusers", "transformers", "openvino", "controlnet_aux") if name in sys.modules])
+"""
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert output.stdout.strip() == "[]"
+
+
 # What the commands do.
 
 
