@@ -16,7 +16,7 @@ from pipelines.frame_graph import Form
 from pipelines.settings import Settings
 from realtime.bench.environment import machine
 from realtime.bench.errors import need
-from realtime.bench.few import FewBatches
+from realtime.bench.fewer import Fewer
 from realtime.bench.lines import conditioners, included, lines
 from realtime.bench.picture import moving_picture
 from realtime.bench.report import Cell, Report, Row, percentile
@@ -66,7 +66,7 @@ async def _take_turns(
     from realtime.hub import Hub
     from realtime.model import wrap
 
-    hub = Hub(lambda: wrap(FewBatches(pipe, (1,)), conditioners()))
+    hub = Hub(lambda: wrap(Fewer(pipe, (1,)), conditioners()))
     hub.start()
     await hub.wait_ready()
     session = hub.open("bench")
@@ -129,7 +129,7 @@ async def _trace(pipe: SDXSPipeline, settings: Settings, file: Path | None) -> d
 
     tracer = Tracer()
     with tracer.watching():
-        hub = Hub(lambda: wrap(FewBatches(pipe, (1,)), conditioners()))
+        hub = Hub(lambda: wrap(Fewer(pipe, (1,)), conditioners()))
         hub.start()
         await hub.wait_ready()
         session = hub.open("traced")

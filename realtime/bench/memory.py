@@ -11,6 +11,7 @@ import psutil
 
 from pipelines.settings import Settings
 from realtime.bench.errors import need
+from realtime.bench.fewer import Fewer
 from realtime.bench.lines import conditioners, included
 from realtime.bench.picture import moving_picture
 from realtime.bench.report import Cell, Report, Table
@@ -51,7 +52,7 @@ async def _watch(pipe: Any, settings: Settings, frames: int) -> Sequence[Mapping
     from realtime.hub import Hub
     from realtime.model import wrap
 
-    hub = Hub(lambda: wrap(pipe, conditioners()))
+    hub = Hub(lambda: wrap(Fewer(pipe, (1,)), conditioners()))
     hub.start()
     await hub.wait_ready()
     session = hub.open("memory")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipelines.settings import Settings
 from realtime.bench.errors import need
-from realtime.bench.few import FewBatches
+from realtime.bench.fewer import Fewer
 from realtime.bench.lines import conditioners, included
 from realtime.bench.picture import moving_picture
 from realtime.bench.report import Cell, Report, Table, percentile
@@ -54,8 +54,8 @@ def run(
     """
     need("av", "prometheus-client")
     with _pipeline(model, painter) as (pipeline, settings, about):
-        if batches:
-            pipeline, about = FewBatches(pipeline, batches), {**about, "batches": ", ".join(map(str, batches))}
+        pipeline = Fewer(pipeline, batches or pipeline.batches)
+        about = {**about, "batches": ", ".join(map(str, pipeline.batches))}
         admitted = asyncio.run(_admitted(pipeline, settings))
         rows = asyncio.run(_climb(pipeline, settings, steps, seconds / len(steps)))
     limits = {

@@ -1,4 +1,4 @@
-"""A painter that is built for fewer batch sizes than it could be: on a GPU each of them takes time to compile."""
+"""A painter that is built for less than it could be: on a GPU each batch size and each size takes time to compile."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 
-class FewBatches:
-    """``painter`` in all but its ``batches``."""
+class Fewer:
+    """``painter`` in all but its ``batches``, and with no size but its own."""
 
     def __init__(self, painter: Any, batches: Sequence[int]) -> None:
         self._painter = painter
         self.batches = tuple(batches)
+        self.sizes = (painter.size,)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._painter, name)
