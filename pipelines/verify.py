@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: Decibels below which it is another picture and no rounding, by precision; of fp32 on a CUDA device, whose
 #: convolutions use TF32, those of fp16, which has as many digits.
 LEAST_PSNR = {torch.float32: 55.0, torch.float16: 42.0, torch.bfloat16: 32.0}
+#: What a backend states was measured on other pictures; these may have twice the error.
+_OTHER_PICTURES = 3.0
 
 _PROMPTS = ("", "a cat on a red sofa, oil painting", "neon city at night")
 _BATCHES = (1, 2, 4)
@@ -116,6 +118,6 @@ def _psnr(mine: Tensor, its: Tensor) -> float:
 
 def _least(pipeline: SDXSPipeline) -> float:
     if pipeline.least_psnr is not None:
-        return pipeline.least_psnr
+        return pipeline.least_psnr - _OTHER_PICTURES
     on_tensor_cores = pipeline.device.type == "cuda" and pipeline.dtype == torch.float32
     return LEAST_PSNR[torch.float16 if on_tensor_cores else pipeline.dtype]

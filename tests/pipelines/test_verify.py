@@ -104,8 +104,11 @@ def test_a_backend_may_state_its_own_bound(pipe: SDXSPipeline) -> None:
     coarse = Broken(pipe, lambda pictures, nets, form: pictures // 8 * 8 + 4)
     with pytest.raises(BackendError):
         verify(pipe)
-    coarse.least_psnr = 35.0
-    assert 35 < verify(pipe).psnr < 45
+    coarse.least_psnr = 40.0
+    assert 38 < verify(pipe).psnr < 45
+    coarse.least_psnr = 55.0
+    with pytest.raises(BackendError, match="52 dB are the least"):
+        verify(pipe)
 
 
 def test_the_command_line_says_it(saved: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
