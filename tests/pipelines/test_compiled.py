@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,29 @@ def test_rows_are_written_only_when_they_change(make: Any, monkeypatch: pytest.M
     assert writes([settings[0], settings[1].replace(prompt="c")]) == 3, "text and time, and the seed from before"
 
 
+def test_the_descent_runs_only_for_another_noise_or_prompt(make: Any) -> None:
+    recorder = CountingRecorder()
+    pipe, _ = make(recorder=recorder)
+    chance = random.Random(6)
+    settings = [Settings(prompt=prompt, seed=1, control="canny") for prompt in "ab"]
+
+    def replays(settings: Sequence[Settings]) -> int:
+        before = recorder.replayed
+        pipe.paint_uint8(drawn(chance, len(settings), len(settings[0].kinds), SIZE), settings)
+        return recorder.replayed - before
+
+    frame, descent = 1, 1
+    assert replays(settings) == frame + descent
+    assert replays(settings) == frame
+    assert replays([each.replace(conditioning_scale=0.2) for each in settings]) == frame
+    assert replays([each.replace(control="depth") for each in settings]) == frame
+    assert replays([each.replace(control="none") for each in settings]) == frame
+    assert replays(settings[:1]) == frame
+    assert replays([settings[0], settings[1].replace(seed=2)]) == frame + descent
+    assert replays([settings[0].replace(prompt="c"), settings[1].replace(seed=2)]) == frame + descent
+    assert replays([each.replace(lora="style") for each in settings]) == frame + descent, "its weights are others"
+
+
 def test_buffers_stay_where_they_are(make: Any) -> None:
     """A CUDA graph reads and writes the addresses that it was captured with, and sees weights changed in place."""
     pipe, backend = make()
@@ -201,6 +225,7 @@ def test_buffers_stay_where_they_are(make: Any) -> None:
         rows, numbers = backend._inputs._rows.values(), backend._inputs._numbers.values()
         tensors = [each.tensor for each in (*rows, *numbers)] + list(backend._inputs._maps.values())
         tensors += [pictures.written for pictures in backend._pictures.values()]
+        tensors += [each for features in backend._features.values() for each in features._tensors]
         return [each.data_ptr() for each in (*tensors, *backend._graph.parameters())]
 
     def walk() -> None:
@@ -237,7 +262,7 @@ def test_settings_never_recompile(eager: SDXSPipeline, make: Any) -> None:
     pipe._max_batch = 2
     for count in (1, 2):
         pipe.paint_uint8(drawn(chance, count, 0, SIZE), [Settings(prompt="a", control="none")] * count)
-    # Two ControlNets, U-Net, decoder, maps, and both forms, at both batch sizes: though only text alone was painted.
+    # Two ControlNets, both halves of the U-Net, maps, and both forms, at both batch sizes: though only text alone was painted.
     assert counting.count == 2 * 7
     for _ in range(12):
         count, form = chance.randint(1, 2), chance.choice(FORMS)
@@ -253,12 +278,12 @@ def test_a_control_is_recorded_when_it_is_prepared(make: Any) -> None:
     canny, depth = (Settings(prompt="a", control=control) for control in ("canny", "depth"))
     for count in BATCHES:
         pipe.paint_uint8(drawn(random.Random(0), count, 1, SIZE), [canny] * count)
-    assert recorder.recorded == len(BATCHES)
+    assert recorder.recorded == 2 * len(BATCHES), "the U-Net's descent is one of its own"
     pipe.prepare(depth)
-    assert recorder.recorded == 2 * len(BATCHES)
+    assert recorder.recorded == 3 * len(BATCHES)
     pipe.prepare(depth.replace(seed=8))
     pipe.paint_uint8(drawn(random.Random(0), 2, 1, SIZE), [depth] * 2)
-    assert recorder.recorded == 2 * len(BATCHES)
+    assert recorder.recorded == 3 * len(BATCHES)
 
 
 def test_other_sizes_are_recorded_only_when_they_were_asked_for(make: Any) -> None:
@@ -269,11 +294,11 @@ def test_other_sizes_are_recorded_only_when_they_were_asked_for(make: Any) -> No
     assert pipe.sizes == [(128, 128)]
     pipe.paint_uint8(drawn(random.Random(0), 1, 1, (128, 128)), [canny])
     pipe.paint_uint8(drawn(random.Random(0), 1, 1, (64, 64)), [canny])
-    assert recorder.recorded == 1
-    pipe.prepare(canny, size=(64, 64))
-    assert (recorder.recorded, pipe.sizes) == (2, [(128, 128), (64, 64)])
-    assert pipe.paint_uint8(drawn(random.Random(0), 1, 1, (64, 64)), [canny]).shape == (1, 128, 128, 3)
     assert recorder.recorded == 2
+    pipe.prepare(canny, size=(64, 64))
+    assert (recorder.recorded, pipe.sizes) == (4, [(128, 128), (64, 64)])
+    assert pipe.paint_uint8(drawn(random.Random(0), 1, 1, (64, 64)), [canny]).shape == (1, 128, 128, 3)
+    assert recorder.recorded == 4
 
 
 @pytest.mark.parametrize("family", [families.sdxs_0_9, families.sd2, families.sdxl])
@@ -348,7 +373,7 @@ def test_a_second_start_compiles_nothing_anew(tmp_path: Path) -> None:
         return answer
 
     first, second = start(), start()
-    # ControlNet, U-Net, decoder, maps, and both forms.
+    # ControlNet, both halves of the U-Net (the second with the decoder), maps, and both forms.
     assert (first, second) == ({"hit": 0, "miss": 6}, {"hit": 6, "miss": 0})
     assert list((tmp_path / "compiled").iterdir())
 
@@ -382,3 +407,30 @@ def test_a_compiler_that_fails_is_said_in_one_sentence(make: Any) -> None:
     ) as raised:
         pipe.paint_uint8(drawn(random.Random(0), 1, 0, SIZE), [Settings(prompt="a", control="none")])
     assert "much more" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "kept"),
+    [(None, True), (f"{tempfile.gettempdir()}/torchinductor_somebody", True), ("/somewhere/else", False)],
+    ids=["nobody", "the compiler", "the person"],
+)
+def test_results_are_kept_in_our_folder_unless_the_person_chose_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str | None, kept: bool
+) -> None:
+    monkeypatch.setenv("SDXS_CACHE", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", chosen or "")
+    if chosen is None:
+        monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    with compiler.compiling():
+        pass
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == (str(tmp_path / "compiled") if kept else chosen)
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("SDXS_CACHE", str(tmp_path / "file" / "cache"))
+    own = f"{tempfile.gettempdir()}/torchinductor_somebody"
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", own)
+    with compiler.compiling():
+        pass
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == own
