@@ -19,7 +19,7 @@ from realtime.capture import Capture
 from realtime.config import ServeConfig
 from realtime.easel import Patience
 from realtime.errors import BadInput, Failure
-from realtime.hub import Hub
+from realtime.hub import LOADING, Hub
 from streaming import stamp
 from streaming.errors import SourceError
 from streaming.peer import PeerOptions
@@ -174,8 +174,9 @@ async def _until_ready(hub: Hub, stop: asyncio.Event, announcer: Announcer | Non
     waiting: list[asyncio.Future[Any]] = [asyncio.ensure_future(hub.wait_ready()), asyncio.ensure_future(stop.wait())]
     done: set[asyncio.Future[Any]] = set()
     while not done:
-        if announcer and (doing := hub.ready()):
-            announcer.progress(doing)
+        # Not while it is loaded: files that are fetched then have progress bars of their own.
+        if announcer and (doing := hub.ready()) not in (None, LOADING):
+            announcer.progress(str(doing))
         done, pending = await asyncio.wait(waiting, timeout=PROGRESS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
