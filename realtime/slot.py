@@ -22,7 +22,9 @@ class Slot:
     Each picture comes with up to ``planes`` condition maps of one of ``sizes`` ((height, width), the largest first),
     and is painted at the first of them in ``form``. Batches differ in number and size of their maps, so these buffers
     are flat and viewed as what the batch is: any batch is one contiguous piece, and one copy. Host buffers are pinned
-    on a CUDA machine, so that the copies run beside the host. ``count`` is the number of pictures in flight; 0 means
+    on a CUDA machine, so that the copies run beside the host. Where the device is the host and does its work at once,
+    both are the same memory and nothing is copied: PyTorch's own copies are shared out among threads, which on busy
+    cores takes milliseconds. ``count`` is the number of pictures in flight; 0 means
     that the slot is free.
     """
 
@@ -41,10 +43,11 @@ class Slot:
         height, width = sizes[0]
         picture = (height, width, 3) if form == "rgb" else (height * 3 // 2, width)
         self.count = 0
-        self._host_maps, self._device_maps = _pair((capacity * planes * height * width,), device)
+        self._is_shared = streams.depth == 1 and device.type == "cpu"
+        self._host_maps, self._device_maps = self._pair((capacity * planes * height * width,), device)
         small = height // COLOUR_SHRINK * (width // COLOUR_SHRINK) * 3
-        self._host_colours, self._device_colours = _pair((capacity * small,), device)
-        self._host_out, self._device_out = _pair((capacity, *picture), device)
+        self._host_colours, self._device_colours = self._pair((capacity * small,), device)
+        self._host_out, self._device_out = self._pair((capacity, *picture), device)
         #: What the model takes, on the device: uint8 B×K×h×w, and uint8 B×h/4×w/4×3 if a picture of the batch has any.
         self.maps = self._device_maps[:0]
         self.colours: torch.Tensor | None = None
@@ -52,6 +55,11 @@ class Slot:
         self.started = streams.event()
         self.computed = streams.event()
         self.downloaded = streams.event()
+
+    def _pair(self, shape: tuple[int, ...], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same buffer on the host and on the device, uint8."""
+        host = torch.zeros(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+        return host, host if self._is_shared else torch.empty(shape, dtype=torch.uint8, device=device)
 
     def fill(self, planes: Sequence[Array], colours: Sequence[Array | None]) -> None:
         """Copy K×h×w maps and the colours, if there are any, into the host buffers; a picture without any is black.
@@ -85,6 +93,8 @@ class Slot:
 
     def upload(self) -> None:
         """Enqueue the copies to the device on the current stream."""
+        if self._is_shared:
+            return
         for device, host in ((self.maps, self._host_maps), (self.colours, self._host_colours)):
             if device is not None:
                 device.view(-1).copy_(host[: device.numel()], non_blocking=True)
@@ -94,18 +104,16 @@ class Slot:
 
         The pipeline's tensor is never used on another stream than that which made it.
         """
-        self._device_out[: len(pictures)].copy_(pictures)
+        if self._is_shared:  # it holds until the next call but one, and this slot is free before that
+            self._host_out = pictures
+        else:
+            self._device_out[: len(pictures)].copy_(pictures)
 
     def download(self, count: int) -> None:
         """Enqueue the copy of the first ``count`` kept pictures to the host on the current stream."""
-        self._host_out[:count].copy_(self._device_out[:count], non_blocking=True)
+        if not self._is_shared:
+            self._host_out[:count].copy_(self._device_out[:count], non_blocking=True)
 
     def pictures(self) -> list[Array]:
         """The downloaded pictures, copied: the slot is used again."""
         return [picture.copy() for picture in self._host_out[: self.count].numpy()]
-
-
-def _pair(shape: tuple[int, ...], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same buffer on the host and on the device, uint8."""
-    host = torch.zeros(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
-    return host, torch.empty(shape, dtype=torch.uint8, device=device)

@@ -12,10 +12,11 @@ from pipelines.backends.compiled_frames import Compile, CompiledFrames
 from pipelines.backends.compiler import compiling, torch_compile, why_not
 from pipelines.backends.pictures import Pictures
 from pipelines.backends.replay import CudaGraphs, PlainRecorder, Recorder, Work
+from pipelines.backends.static_features import StaticFeatures, keys_of
 from pipelines.backends.static_inputs import StaticInputs
 from pipelines.errors import BackendError
 from pipelines.fold import Constants, Folded
-from pipelines.frame_graph import FORMS, Form
+from pipelines.frame_graph import FORMS, Form, FrameGraph
 from pipelines.graph import PaintGraph, PaintInputs
 from pipelines.prompt import Embedding
 
@@ -28,7 +29,8 @@ class CompiledBackend:
 
     A batch is filled up to the next size in ``batches``. The first one of each size takes as long as compiling does;
     then every choice of controls, and every form, is recorded from the same compiled parts in a moment, and nothing is
-    allocated or waited for. Other sizes and larger batches are painted by the folded graph as it is.
+    allocated or waited for. The U-Net's descent, which no map reaches, runs only when a noise or a prompt is another
+    than in the frame before. Other sizes and larger batches are painted by the folded graph as it is.
 
     ``thorough``: see ``torch_compile``. The other options are for tests. Raises BackendError where nothing can be
     compiled.
@@ -63,6 +65,8 @@ class CompiledBackend:
         #: Batch sizes and map sizes whose parts are compiled, and map sizes that were asked for.
         self._compiled: set[tuple[int, Size]] = set()
         self._asked: set[Size] = set()
+        self._features: dict[Size, StaticFeatures] = {}
+        self._descents: dict[tuple[int, Size], Work] = {}
         self._recorded: dict[tuple[tuple[int, ...], _Shape], Work] = {}
 
     def constants(self, embedding: Embedding, time_ids: Tensor | None) -> Constants:
@@ -70,8 +74,7 @@ class CompiledBackend:
 
     @torch.inference_mode()
     def __call__(self, inputs: PaintInputs, nets: tuple[int, ...]) -> Tensor:
-        with torch.compiler.set_stance("force_eager"):
-            picture: Tensor = self._graph(inputs, nets)
+        picture: Tensor = self._graph(inputs, nets)
         return picture
 
     @torch.inference_mode()
@@ -81,7 +84,9 @@ class CompiledBackend:
         if batch is None or (height, width) not in {size, *self._asked}:
             return self._as_it_is(frames, nets, form, size)
         self._inputs.put(frames)
-        self._recording(nets, (batch, (height, width), form, size))()
+        paint = self._recording(nets, (batch, (height, width), form, size))
+        self._descend(frames, batch)
+        paint()
         return self._pictures_of(form, size).hand_out(count)
 
     def sizes(self, offered: Sequence[Size]) -> Sequence[Size]:
@@ -98,6 +103,16 @@ class CompiledBackend:
     def weights_changed(self, tag: str) -> None:
         # In place, and behind the frames that were enqueued before: the recorded graphs read these very tensors.
         self._folded.refresh()
+        for features in self._features.values():
+            features.forget()
+
+    def _descend(self, frames: FrameInputs, batch: int) -> None:
+        """See to it that the features are those of these noises and prompts."""
+        height, width = frames.maps.shape[-2:]
+        features, keys = self._features[height, width], keys_of(frames)
+        if not features.are_of(keys):
+            self._descents[batch, (height, width)]()
+            features.now_of(keys, batch)
 
     def _recording(self, nets: tuple[int, ...], shape: _Shape) -> Work:
         key = (nets, shape)
@@ -112,17 +127,27 @@ class CompiledBackend:
         batch, maps_size, _, size = shape
         if (batch, maps_size) in self._compiled:
             return
-        # Text alone comes last: it takes the shapes of its zeros from the others.
-        for nets in (*((net,) for net in range(len(self._graph.controlnets))), ()):
+        self._record_descent(batch, maps_size)
+        for nets in ((), *((net,) for net in range(len(self._graph.controlnets)))):
             for form in FORMS:
                 self._recorder.warm(self._work(nets, (batch, maps_size, form, size)))
         self._compiled.add((batch, maps_size))
 
+    def _record_descent(self, batch: int, size: Size) -> None:
+        inputs, _ = self._inputs.views(batch, 0, size)
+        if size not in self._features:
+            # What it gives tells what room it takes.
+            self._features[size] = StaticFeatures(self._frames.descend(inputs), capacity=self.batches[-1])
+        features = self._features[size]
+        self._descents[batch, size] = self._recorder.record(lambda: features.write(self._frames.descend(inputs)))
+        features.forget()  # recording has run it
+
     def _work(self, nets: tuple[int, ...], shape: _Shape) -> Work:
         batch, maps_size, form, size = shape
         inputs, inverted = self._inputs.views(batch, len(nets), maps_size)
+        features = self._features[maps_size].views(batch)
         written = self._pictures_of(form, size).written[:batch]
-        return lambda: written.copy_(self._frames(inputs, inverted, nets, form, size))
+        return lambda: written.copy_(self._frames(inputs, features, inverted, nets, form, size))
 
     def _pictures_of(self, form: Form, size: Size) -> Pictures:
         if (form, size) not in self._pictures:
@@ -131,8 +156,8 @@ class CompiledBackend:
 
     def _as_it_is(self, frames: FrameInputs, nets: tuple[int, ...], form: Form, size: Size) -> Tensor:
         inputs, inverted = stack_frames(frames)
-        with torch.compiler.set_stance("force_eager"):
-            return self._frames(inputs, inverted, nets, form, size)
+        pictures: Tensor = FrameGraph(self._graph)(inputs, inverted, nets, form, size)
+        return pictures
 
 
 def _put_channels_last(graph: PaintGraph) -> None:

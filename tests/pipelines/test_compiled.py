@@ -205,6 +205,7 @@ def test_the_descent_runs_only_for_another_noise_or_prompt(make: Any) -> None:
         return recorder.replayed - before
 
     frame, descent = 1, 1
+    assert replays(settings[:1]) == frame + descent
     assert replays(settings) == frame + descent
     assert replays(settings) == frame
     assert replays([each.replace(conditioning_scale=0.2) for each in settings]) == frame
@@ -262,7 +263,8 @@ def test_settings_never_recompile(eager: SDXSPipeline, make: Any) -> None:
     pipe._max_batch = 2
     for count in (1, 2):
         pipe.paint_uint8(drawn(chance, count, 0, SIZE), [Settings(prompt="a", control="none")] * count)
-    # Two ControlNets, both halves of the U-Net, maps, and both forms, at both batch sizes: though only text alone was painted.
+    # Two ControlNets, both halves of the U-Net, maps, and both forms, at both batch sizes: though only text alone was
+    # painted.
     assert counting.count == 2 * 7
     for _ in range(12):
         count, form = chance.randint(1, 2), chance.choice(FORMS)
