@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -165,7 +166,7 @@ def _core() -> Any:
 def _read(form: Int8Form, core: Any) -> dict[str, Any]:
     try:
         return form.models(core)
-    except RuntimeError as error:
+    except (RuntimeError, OSError, EOFError, zlib.error) as error:
         first = str(error).splitlines()[0]
         raise BackendError(
             f"{form.folder} can't be read by this OpenVINO ({first}); make it anew with "

@@ -32,7 +32,7 @@ class Form:
     least_psnr: float
 
     def models(self, core: Any) -> dict[str, Any]:
-        """Its pieces by name. Raises RuntimeError for a file that this version of OpenVINO can't read."""
+        """Its pieces by name. Raises RuntimeError for a file that OpenVINO can't read, and what gzip raises."""
         import numpy as np
         import openvino
 

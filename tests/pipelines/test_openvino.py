@@ -237,6 +237,14 @@ def test_int8_pays_where_bytes_are_multiplied(flags: tuple[str, ...], pays: bool
     assert processor.multiplies_bytes(flags) is pays
 
 
+@pytest.mark.parametrize(("cores", "painting"), [(1, 1), (2, 2), (3, 2), (16, 15)])
+def test_many_cores_leave_one_for_the_rest(cores: int, painting: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SDXS_THREADS", raising=False)
+    assert processor.threads(cores) == painting
+    monkeypatch.setenv("SDXS_THREADS", "5")
+    assert processor.threads(cores) == 5
+
+
 def test_bf16_is_taken_for_the_rest_of_int8_only() -> None:
     with_half = OneCore("CPU", capabilities=("BF16", "FP32", "INT8"))
     assert processor.cpu(with_half, quantised=True).hints["INFERENCE_PRECISION_HINT"] == "bf16"
@@ -249,5 +257,7 @@ def test_a_decoder_that_ends_otherwise_is_left_alone(saved: tuple[Any, Path]) ->
     pipe = SDXSPipeline.from_pretrained(saved[1], backend="openvino", device="cpu")
     names = {type(each).__name__ for each in backend_of(pipe).folded.graph.modules()}
     assert "DoublingEnd" not in names
-    names = {type(each).__name__ for each in backend_of(SDXSPipeline.from_pretrained("embedded")).folded.graph.modules()}
+    names = {
+        type(each).__name__ for each in backend_of(SDXSPipeline.from_pretrained("embedded")).folded.graph.modules()
+    }
     assert "DoublingEnd" in names

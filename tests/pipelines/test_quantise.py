@@ -144,10 +144,10 @@ def test_a_lora_is_painted_in_f32(copy: Path, tmp_path: Path) -> None:
     """Where it changes something, and int8 comes back when it is off."""
     from safetensors.torch import save_file
 
-    layer = "unet.up_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+    layer = "unet.up_blocks.1.resnets.1.conv2"
     generator = torch.Generator().manual_seed(1)
-    tensors = {f"{layer}.lora_A.weight": torch.randn(2, 112, generator=generator)}
-    tensors[f"{layer}.lora_B.weight"] = torch.randn(112, 2, generator=generator)
+    tensors = {f"{layer}.lora_A.weight": 0.5 * torch.randn(2, 80, 3, 3, generator=generator)}
+    tensors[f"{layer}.lora_B.weight"] = 0.5 * torch.randn(80, 2, 1, 1, generator=generator)
     save_file(tensors, tmp_path / "style.safetensors")
     loras = [f"style={tmp_path / 'style.safetensors'}"]
     exact, int8 = load(copy, "eager", loras=loras), load(copy, loras=loras)
@@ -179,6 +179,6 @@ def test_samples_are_the_same_each_time() -> None:
     for left, right in zip(first, again, strict=True):
         assert (left.maps == right.maps).all()
         assert all((left.inputs[name] == right.inputs[name]).all() for name in left.inputs)
-    scales = {float(sample.scale) for sample in first}
+    scales = {sample.scale.item() for sample in first}
     assert {0.0, 0.5, 0.75, 1.0} == scales
-    assert {float(sample.maps.mean() > 0) for sample in first} == {1.0}
+    assert all(0 < sample.maps.mean() < 0.5 for sample in first)
