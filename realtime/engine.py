@@ -146,6 +146,10 @@ class Engine:
         self._turn = (self._turn + 1) % SLOTS
         return slot
 
+    def is_done(self, slot: Slot) -> bool:
+        """Whether ``finish`` wouldn't wait."""
+        return slot.downloaded.query()
+
     def finish(self, slot: Slot) -> Painted:
         """Wait for this slot's pictures alone, copy them out and free the slot. Raises what the device reports."""
         try:

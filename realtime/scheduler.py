@@ -28,6 +28,11 @@ MAX_FAILURES = 5
 QUIET_SECONDS = 3.0
 #: An idle device waits for company at most this part of what a picture takes.
 PATIENCE = 0.2
+#: So many seconds before a batch should be done the next one is begun: what waits then is as new as can be, and the
+#: device finds it uploaded.
+LEAD = 0.002
+#: Seconds between two looks whether it is done already.
+LOOK = 0.001
 
 
 class Observer(Protocol):
@@ -39,9 +44,12 @@ class Observer(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _Flight:
+    """``due``: when it should be done, ``time.monotonic()``."""
+
     slot: Slot
     places: list[Place]
     frames: list[Prepared]
+    due: float
 
 
 class Scheduler:
@@ -124,6 +132,8 @@ class Scheduler:
             in_need = self._governed and not engine.is_warm
             if in_need or not self._await_work(engine):
                 self._warm_up_more(engine)
+        elif len(self._flights) < engine.depth:
+            self._await_end(engine, self._flights[-1])
         batch = self._next_batch(engine)
         if batch:
             self._begin(engine, batch)
@@ -139,6 +149,15 @@ class Scheduler:
                 if free and not told:
                     return False
         return True
+
+    def _await_end(self, engine: Engine, flight: _Flight) -> None:
+        """Until a moment before the device is free again, or until it is, should that be sooner than reckoned."""
+        with self._changed:
+            while not (self._stopping or engine.is_done(flight.slot)):
+                left = flight.due - LEAD - time.monotonic()
+                if left <= 0:
+                    return
+                self._changed.wait(min(left, LOOK))
 
     def _warm_up_more(self, engine: Engine) -> None:
         """What could wait is done while nobody is there, or when it is about to be needed."""
@@ -192,7 +211,9 @@ class Scheduler:
         except Exception as error:
             self._fail(places, error)
         else:
-            self._flights.append(_Flight(slot=slot, places=places, frames=frames))
+            ms = self.costs.forward(frames[0].size, len(frames)) or 0.0
+            free = max(time.monotonic(), self._flights[-1].due) if self._flights else time.monotonic()
+            self._flights.append(_Flight(slot=slot, places=places, frames=frames, due=free + ms / 1e3))
 
     def _prepare(self, engine: Engine, place: Place, frame: Prepared) -> bool:
         if place.ready_for == cached_by(frame.settings):

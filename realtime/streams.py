@@ -15,6 +15,9 @@ class Event(Protocol):
     def record(self) -> Any:
         """Mark the point, behind all work that was given to the current stream so far."""
 
+    def query(self) -> bool:
+        """Whether the device has passed the point."""
+
     def synchronize(self) -> Any:
         """The host waits until the device has passed the point."""
 
@@ -52,6 +55,9 @@ class NullEvent:
 
     def record(self) -> None:
         self._nanoseconds = time.perf_counter_ns()
+
+    def query(self) -> bool:
+        return True
 
     def synchronize(self) -> None:
         """Nothing is left to wait for."""

@@ -34,6 +34,9 @@ class LateEvent:
     def record(self) -> None:
         self.at = time.perf_counter()
 
+    def query(self) -> bool:
+        return self.gate.is_set()
+
     def synchronize(self) -> None:
         assert self.gate.wait(20), "the host waits for something that never comes"
 
@@ -154,8 +157,10 @@ def test_begin_does_not_wait_for_the_device(late: LateStreams) -> None:
     engine = Engine(NumberPainter(spoil=lambda _: gate.wait(20) and None), streams=late)
     first = engine.begin([_map(1)], [Settings(seed=7)])
     second = engine.begin([_map(2)], [Settings(seed=14)])
+    assert not engine.is_done(first)
     gate.set()
     _check(engine.finish(first).pictures, [1])
+    assert engine.is_done(first)
     _check(engine.finish(second).pictures, [2])
 
 

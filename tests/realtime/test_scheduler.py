@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipelines.settings import Settings
 from pipelines.walk import walk
 from realtime.costs import REMEMBER
-from realtime.engine import Engine
+from realtime.engine import Engine, Painted
 from realtime.prepare import Prepared
 from realtime.scheduler import MAX_FAILURES, Scheduler
 from tests.realtime.fakes import SIZE, NumberPainter, numbered
@@ -298,6 +298,89 @@ def test_what_loading_raises_is_kept_for_the_main_thread() -> None:
     assert "no weights" in str(scheduler.loaded.exception(20))
     assert scheduler.close()
     assert scheduler.close()
+
+
+class Device:
+    """An engine whose device works beside the host, ``ms`` a batch, on one batch after the other."""
+
+    max_batch, depth, is_warm = 1, 2, True
+
+    def __init__(self, ms: float, *, really_ms: float | None = None) -> None:
+        self.really_ms = ms if really_ms is None else really_ms
+        self.painter = NumberPainter()
+        self.measured = {(SIZE, 1): ms}
+        self.happened: list[tuple[str, int]] = []
+        self.changed = threading.Condition()
+        self._free = 0.0
+
+    def prepare(self, settings: Settings) -> None:
+        pass
+
+    def begin(self, planes: Any, settings: Any, colours: Any) -> tuple[int, float]:
+        self._free = max(self._free, time.monotonic()) + self.really_ms / 1e3
+        number = int(planes[0][0, 0, 0])
+        self._note("begin", number)
+        return number, self._free
+
+    def is_done(self, slot: tuple[int, float]) -> bool:
+        return time.monotonic() >= slot[1]
+
+    def finish(self, slot: tuple[int, float]) -> Painted:
+        number, end = slot
+        time.sleep(max(0.0, end - time.monotonic()))  # the device's work
+        self._note("finish", number)
+        return Painted(pictures=[np.zeros((*SIZE, 3), np.uint8)], model_ms=self.really_ms)
+
+    def until(self, *what: tuple[str, int]) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: set(what) <= set(self.happened), 20), self.happened
+
+    def _note(self, what: str, number: int) -> None:
+        with self.changed:
+            self.happened.append((what, number))
+            self.changed.notify_all()
+
+
+def test_the_next_batch_is_begun_before_the_device_is_done_with_the_newest_frame_there_is() -> None:
+    device: Any = Device(ms=400)
+    scheduler, lane = Scheduler(lambda: device), Recorder(1)
+    scheduler.start()
+    try:
+        scheduler.add(lane)
+        scheduler.offer(lane, lane.frame(1))
+        device.until(("begin", 1))
+        assert not scheduler.offer(lane, lane.frame(2))
+        assert scheduler.offer(lane, lane.frame(3)), "the second was not taken yet, so that the third displaces it"
+        device.until(("finish", 3))
+    finally:
+        assert scheduler.close()
+    assert device.happened == [("begin", 1), ("begin", 3), ("finish", 1), ("finish", 3)]
+
+
+def test_a_frame_on_the_device_is_not_kept_waiting_for_another_one() -> None:
+    device: Any = Device(ms=50)
+    scheduler, lane = Scheduler(lambda: device), Recorder(1)
+    scheduler.start()
+    try:
+        scheduler.add(lane)
+        for number in range(1, 4):
+            scheduler.offer(lane, lane.frame(number))
+            device.until(("finish", number))
+    finally:
+        assert scheduler.close()
+    assert [what for what, _ in device.happened] == ["begin", "finish"] * 3
+
+
+def test_a_device_that_is_done_sooner_than_reckoned_is_not_kept_idle() -> None:
+    device: Any = Device(ms=60_000, really_ms=20)
+    scheduler, lane = Scheduler(lambda: device), Recorder(1)
+    scheduler.start()
+    try:
+        scheduler.add(lane)
+        scheduler.offer(lane, lane.frame(1))
+        device.until(("finish", 1))
+    finally:
+        assert scheduler.close()
 
 
 def test_close_during_a_long_forward_gives_up_in_time() -> None:
