@@ -6,11 +6,14 @@ import dataclasses
 import functools
 import time
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
-import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # imported where it is needed: who paints frames without a codec runs without it
+    import av
 
 #: The RTP clock of video (RFC 3551 section 5): every Frame made from WebRTC uses it.
 VIDEO_TIME_BASE = Fraction(1, 90_000)
@@ -48,6 +51,8 @@ class Frame:
 
     def to_video_frame(self, format: str = "yuv420p") -> av.VideoFrame:
         """The same picture for an encoder, pts and time base kept. Odd sizes lose their last row or column."""
+        import av
+
         height, width = self.image.shape[0] & ~1, self.image.shape[1] & ~1
         even = np.ascontiguousarray(self.image[:height, :width])
         return self._timed(av.VideoFrame.from_ndarray(even, format="rgb24"), format)
@@ -101,4 +106,6 @@ class PlanarFrame(Frame):
         return like.replace_image(self.planes)
 
     def to_video_frame(self, format: str = "yuv420p") -> av.VideoFrame:
+        import av
+
         return self._timed(av.VideoFrame.from_ndarray(self.planes, format="yuv420p"), format)

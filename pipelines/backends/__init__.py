@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -23,8 +24,9 @@ __all__ = ["BACKENDS", "Backend", "make_backend"]
 def make_backend(
     name: str, graph: PaintGraph, *, device: torch.device, directory: Path | None = None, intel_gpu: bool = False
 ) -> Backend:
-    """``auto`` is OpenVINO on a CPU, in int8 where that pays and is good enough; on a CUDA GPU it is ``compiled``, or
-    eager where nothing can be compiled.
+    """``auto`` is OpenVINO on a CPU, in int8 where that pays and is good enough; on a CUDA GPU it is ``compiled``.
+
+    Where these can't run, it is eager, and the log says why.
 
     ``directory``: of the model, where its int8 form may lie. ``intel_gpu``: run on Intel's GPU instead of the CPU.
     Raises BackendError for a name or machine that doesn't fit.
@@ -33,9 +35,9 @@ def make_backend(
         raise BackendError(f"There is no backend {name!r}; choose one of {', '.join(BACKENDS)}.")
     if intel_gpu and name not in ("auto", "openvino"):
         raise BackendError(f"An Intel GPU is run by the openvino backend, not by {name}; use --backend openvino.")
-    if device.type == "cpu" and name in ("auto", "openvino", "openvino-int8"):
-        return _openvino(name, graph, device, directory, intel_gpu)
-    chosen = _best(device) if name == "auto" else name
+    chosen = _best(device) if name == "auto" and not intel_gpu else name
+    if device.type == "cpu" and chosen in ("auto", "openvino", "openvino-int8"):
+        return _openvino(chosen, graph, device, directory, intel_gpu)
     if chosen == "eager":
         return EagerBackend(graph, device)
     if chosen in ("compiled", "compiled-quick"):
@@ -64,7 +66,10 @@ def _openvino(name: str, graph: PaintGraph, device: torch.device, directory: Pat
 
 
 def _best(device: torch.device) -> str:
-    if reason := why_not(device):
+    """``auto`` itself on a CPU: which form of OpenVINO it is hangs on the model."""
+    on_cpu = device.type == "cpu"
+    missing = "" if find_spec("openvino") else "OpenVINO is not installed"
+    if reason := missing if on_cpu else why_not(device):
         log.warning("The backend is eager, as %s: pictures take longer than they need to.", reason)
         return "eager"
-    return "compiled"
+    return "auto" if on_cpu else "compiled"

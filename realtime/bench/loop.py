@@ -36,7 +36,7 @@ def run(*, model: str = "auto", seconds: float = 20.0, trace: Path | None = None
     Afterwards a second and a half of the loop is traced, and written to ``trace`` as a Chrome trace where asked.
     Raises CantRun where the packages of the loop are missing.
     """
-    need("av", "prometheus-client")
+    need("prometheus-client")
     with subject(model) as what:
         pipe = SDXSPipeline.from_pretrained(what.name)
         both, alone, loop = asyncio.run(_take_turns(pipe, what.settings, seconds))

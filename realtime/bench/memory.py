@@ -25,7 +25,7 @@ SAMPLES, WARM_UP_SHARE = 20, 0.2
 
 def run(*, model: str = TINY, frames: int = 10_000, backend: str = "auto") -> Report:
     """``frames`` at full speed through one session. Raises CantRun where the packages of the loop are missing."""
-    need("av", "prometheus-client")
+    need("prometheus-client")
     from pipelines import SDXSPipeline
 
     with subject(TINY if model == "auto" else model) as what:

@@ -52,7 +52,7 @@ def run(
     ``batches``: those that the painter is built for, if not all that it can be.
     Raises CantRun where the packages of the loop are missing and BadInput for a painter that there isn't.
     """
-    need("av", "prometheus-client")
+    need("prometheus-client")
     with _pipeline(model, painter) as (pipeline, settings, about):
         pipeline = Fewer(pipeline, batches or pipeline.batches)
         about = {**about, "batches": ", ".join(map(str, pipeline.batches))}
