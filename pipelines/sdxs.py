@@ -77,7 +77,7 @@ class SDXSPipeline:
             graph.decode.float()
         self._graph = graph
         self._backend = make_backend(
-            backend, graph, device=self.device, directory=directory, intel_gpu=intel_gpu
+            backend, graph, device=self.device, directory=directory, intel_gpu=intel_gpu, max_batch=max_batch
         )
         self._lora = LoraSwitch(checkpoint.unet, loras or {})
         #: Each is some MB at full size.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from pipelines.backends.base import Backend
+from pipelines.backends.base import CPU_BATCHES, GPU_BATCHES, Backend
 from pipelines.backends.compiler import why_not
 from pipelines.backends.eager import EagerBackend
 from pipelines.errors import BackendError
@@ -22,13 +22,20 @@ __all__ = ["BACKENDS", "Backend", "make_backend"]
 
 
 def make_backend(
-    name: str, graph: PaintGraph, *, device: torch.device, directory: Path | None = None, intel_gpu: bool = False
+    name: str,
+    graph: PaintGraph,
+    *,
+    device: torch.device,
+    directory: Path | None = None,
+    intel_gpu: bool = False,
+    max_batch: int = GPU_BATCHES[-1],
 ) -> Backend:
     """``auto`` is OpenVINO on a CPU, in int8 where that pays and is good enough; on a CUDA GPU it is ``compiled``.
 
     Where these can't run, it is eager, and the log says why.
 
     ``directory``: of the model, where its int8 form may lie. ``intel_gpu``: run on Intel's GPU instead of the CPU.
+    ``max_batch``: more pictures at once will never come.
     Raises BackendError for a name or machine that doesn't fit.
     """
     if name not in BACKENDS:
@@ -43,7 +50,8 @@ def make_backend(
     if chosen in ("compiled", "compiled-quick"):
         from pipelines.backends.compiled import CompiledBackend
 
-        return CompiledBackend(graph, device, thorough=chosen == "compiled")
+        batches = [each for each in GPU_BATCHES if each <= max_batch] if device.type == "cuda" else CPU_BATCHES
+        return CompiledBackend(graph, device, thorough=chosen == "compiled", batches=batches)
     raise BackendError(f"The {name} backend runs on the CPU, not on {device}; use --backend eager or --device cpu.")
 
 
