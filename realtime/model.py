@@ -99,7 +99,7 @@ def _about(pipeline: Any, defaults: Settings) -> dict[str, Any]:
         "note": pipeline.preset.note,
         "backend": pipeline.backend_name,
         "device": str(pipeline.device),
-        "dtype": names.get(pipeline.dtype, str(pipeline.dtype)),
+        "dtype": "int8" if pipeline.backend_name.endswith("-int8") else names.get(pipeline.dtype, str(pipeline.dtype)),
         "size": list(pipeline.size),
         "controls": list(pipeline.controls),
         "loras": list(pipeline.loras),
