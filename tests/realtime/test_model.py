@@ -101,8 +101,11 @@ def test_extra_controls_of_the_defaults_are_those_that_the_model_has() -> None:
 
 def test_the_engine_is_warm_for_the_first_control_and_for_text_alone() -> None:
     painter = NumberPainter()
-    wrap(painter, flat_conditioners()).engine()
-    assert [settings.kinds for (settings,) in painter.painted] == [("canny",), ()]
+    engine = wrap(painter, flat_conditioners()).engine()
+    assert {settings.kinds for (settings,) in painter.painted} == {("canny",)}
+    engine.warm_up_more()
+    assert engine.is_warm
+    assert {settings.kinds for (settings,) in painter.painted} == {("canny",), ()}
     text_only = NumberPainter(controls=())
     wrap(text_only, {}).engine()
-    assert [settings.kinds for (settings,) in text_only.painted] == [()]
+    assert {settings.kinds for (settings,) in text_only.painted} == {()}
