@@ -61,8 +61,10 @@ def calibration(pipeline: Any, folded: Folded, *, count: int = COUNT, seed: int 
 
 
 def compare(exact: Any, other: Any, *, seeds: Sequence[int] = (0, 1)) -> dict[str, float]:
-    """The least PSNR (dB) of ``other``'s uint8 pictures against ``exact``'s, for each style: four untouched photographs,
-    each control, two strengths, text alone."""
+    """The least PSNR (dB) of ``other``'s uint8 pictures against ``exact``'s, for each style.
+
+    Of four untouched photographs, each control, two strengths, and text alone.
+    """
     draw, worst = _Maps(exact), {}
     photographs = list(held_out_photographs(UNTOUCHED, size=exact.size[0]).values())
     for name, prompt in _styles(exact):
