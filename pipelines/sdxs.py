@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pipelines import colours as colour
 from pipelines.backends import make_backend
 from pipelines.backends.base import FrameInputs, stack_rows
 from pipelines.backends.eager import EagerBackend
+from pipelines.batch import check_batch, check_maps
 from pipelines.checkpoint import Checkpoint, load_checkpoint
 from pipelines.condition import DRAWN
 from pipelines.device import INTEL_GPU, pick_device, pick_dtype
@@ -82,6 +84,7 @@ class SDXSPipeline:
         self._lora = LoraSwitch(checkpoint.unet, loras or {})
         #: Each is some MB at full size.
         self._constants: Recent[tuple[object, ...], Constants] = Recent(32)
+        self._strengths: Recent[tuple[float, ...], Tensor] = Recent(32)
 
     @classmethod
     def from_pretrained(
@@ -211,7 +214,7 @@ class SDXSPipeline:
         don't fit.
         """
         maps = condition_maps.unsqueeze(1) if condition_maps.ndim == 4 else condition_maps
-        self._check(maps, settings)
+        check_maps(maps, settings)
         height, width = maps.shape[-2:]
         nets = self._nets_of(settings[0])
         self._use_lora(settings[0])
@@ -244,7 +247,7 @@ class SDXSPipeline:
         ``rgb``: B×H×W×3. ``yuv``: the planes of I420, B×(3H/2)×W. Maps may be smaller than ``size`` (see ``sizes``).
         The pictures may be written over by the next call but one.
         """
-        self._check_batch(maps, settings)
+        check_batch(maps, settings)
         height, width = maps.shape[-2:]
         self._use_lora(settings[0])
         frames = FrameInputs(
@@ -291,39 +294,19 @@ class SDXSPipeline:
     def _enter(self, noise: Tensor, settings: Sequence[Settings], colours: Tensor | None) -> Tensor:
         if colours is None or not any(each.init_strength for each in settings):
             return noise
-        strength = torch.tensor([each.init_strength for each in settings], dtype=self.dtype, device=self.device)
+        strength = self._strength(tuple(each.init_strength for each in settings))
         band = self._encode_colours(colour.normalise(colours.to(self.device), self.dtype))
         return colour.enter(noise, band, strength)
+
+    def _strength(self, numbers: tuple[float, ...]) -> Tensor:
+        """Kept on the device: to bring them there makes the host wait for it."""
+        make = functools.partial(torch.tensor, numbers, dtype=self.dtype, device=self.device)
+        return self._strengths.get(numbers, make)
 
     def _time_ids(self, height: int, width: int) -> Tensor:
         """Original size, crop, target size: all of them the picture itself."""
         return torch.tensor([height, width, 0, 0, height, width], dtype=self.dtype, device=self.device)
 
-    def _check(self, maps: Tensor, settings: Sequence[Settings]) -> None:
-        if maps.ndim != 5 or maps.shape[2] != 3 or not maps.is_floating_point():
-            raise PipelineError(f"Condition maps are float B×3×H×W or B×K×3×H×W; these are {_shape(maps)}.")
-        self._check_batch(maps, settings)
-
-    @staticmethod
-    def _check_batch(maps: Tensor, settings: Sequence[Settings]) -> None:
-        if len(maps) != len(settings) or not len(maps):
-            raise PipelineError(
-                f"There are {len(maps)} condition maps but {len(settings)} settings; give one for each."
-            )
-        first = settings[0]
-        if any((s.kinds, s.lora, s.lora_scale) != (first.kinds, first.lora, first.lora_scale) for s in settings):
-            raise PipelineError("The settings of one batch need the same kinds of control and the same LoRA; split it.")
-        if maps.shape[1] != len(first.kinds):
-            raise PipelineError(
-                f"These settings take {len(first.kinds)} maps a picture ({', '.join(first.kinds) or 'text alone'}), "
-                f"but there are {maps.shape[1]}."
-            )
-        check_size((maps.shape[-2], maps.shape[-1]))
-
 
 def _place(net: object, networks: Sequence[object]) -> int:
     return next(i for i, each in enumerate(networks) if each is net)
-
-
-def _shape(tensor: Tensor) -> str:
-    return f"{tensor.dtype} {list(tensor.shape)}"
