@@ -69,7 +69,7 @@ def test_the_seed_moves_the_colours_and_repeats(pipeline: Any, given: Pictures) 
 
 def test_the_directory_is_small_half_precision_and_complete() -> None:
     files = [path for path in DIRECTORY.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 14_000_000
+    assert sum(path.stat().st_size for path in files) < 25_000_000
     for part in ("unet", "vae", "text_encoder", "controlnet"):
         (weights,) = (DIRECTORY / part).glob("*.safetensors")
         header = weights.read_bytes()
