@@ -142,7 +142,7 @@ def summary(reports: Reports) -> str:
     if not {"model", "loop", "e2e", "sessions", "start"} <= set(reports):
         return NOT_YET
     figures = {name: report["figures"] for name, report in reports.items()}
-    fastest = figures["model"]
+    fastest, loop = figures["model"], figures["loop"]
     age, without = reports["e2e"]["rows"]
     starts = {row["name"]: row["p50_ms"] / 1000 for row in reports["start"]["rows"]}
     exact = f"{fastest['frames/s, exact']} frames/s, {fastest['times diffusers, exact']} times diffusers"
@@ -155,9 +155,8 @@ def summary(reports: Reports) -> str:
     return "\n".join(
         [
             f"- That is {exact}{int8}.",
-            f"- The loop at full speed, drawing canny maps as it goes, costs {figures['loop']['overhead over the bare model']} "
-            f"over the bare model without them, {figures['loop']['overhead over canny then model']} over canny and model in "
-            "a row.",
+            f"- The loop at full speed, drawing canny maps as it goes, costs {loop['overhead over the bare model']} over "
+            f"the bare model without them, {loop['overhead over canny then model']} over canny and model in a row.",
             f"- {figures['sessions']['users with both']} users of 30 frames/s share this machine with pictures younger "
             "than 100 ms (p95) and 24 frames/s or more each.",
             f"- Capture to displayed picture in Chromium on the same machine, 512² at 30 frames/s: p50 "
