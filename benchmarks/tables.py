@@ -156,7 +156,8 @@ def summary(reports: Reports) -> str:
         [
             f"- That is {exact}{int8}.",
             f"- The loop at full speed, drawing canny maps as it goes, costs {loop['overhead over the bare model']} "
-            f"over the bare model without them, {loop['overhead over canny then model']} over canny and model in a row.",
+            "over the bare model without them, "
+            f"{loop['overhead over canny then model']} over canny and model in a row.",
             f"- {figures['sessions']['users with both']} users of 30 frames/s share this machine with pictures younger "
             "than 100 ms (p95) and 24 frames/s or more each.",
             f"- Capture to displayed picture in Chromium on the same machine, 512² at 30 frames/s: p50 "
