@@ -27,8 +27,8 @@ def threads(cores: int | None = None) -> int:
     of more all but one, which is for video codecs, maps and the network.
 
     Measured on two cores with a browser on the same (``sdxs-live bench e2e --seconds 15``): one thread made pictures
-    older, as a frame took longer and the other core wasn't busy. The threads are pinned to their cores: no difference
-    to none pinned that was larger than that between two runs.
+    older, as a frame took longer and the other core wasn't busy. They are not pinned to cores: that made no difference
+    larger than the one between two runs, and a pinned thread waits for its core where another one is free.
     """
     asked = os.environ.get("SDXS_THREADS", "")
     if asked.isdigit() and int(asked) > 0:
@@ -53,7 +53,7 @@ def cpu(core: Any, *, quantised: bool) -> Target:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
             "INFERENCE_NUM_THREADS": threads(),
-            "ENABLE_CPU_PINNING": os.environ.get("SDXS_PIN", "0") == "1",
+            "ENABLE_CPU_PINNING": False,
         },
     )
 
