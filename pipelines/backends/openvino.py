@@ -53,8 +53,8 @@ class OpenVINOBackend:
         self._tag = ""
         self._models: Recent[tuple[str, Kind], Any] = Recent(_REMEMBER)
         self._requests: Recent[tuple[object, ...], Request] = Recent(_REMEMBER)
-        #: What the Descent makes of a noise and a prompt, with both, so that their identities stay theirs. Sessions take
-        #: turns, and each needs its own again.
+        #: What the Descent makes of a noise and a prompt, with both, so that their identities stay theirs. Sessions
+        #: take turns, and each needs its own again.
         self._features: Recent[tuple[int, int], tuple[Features, Tensor, Constants]] = Recent(16)
 
     def constants(self, embedding: Embedding, time_ids: Tensor | None) -> Constants:
