@@ -21,8 +21,8 @@ from pipelines.conditioners import make_conditioners
 from pipelines.fold import Folded
 from pipelines.prompt import Embedding
 from pipelines.settings import Kind, Settings
+from pipelines.training.drawn.portraits import plain_ground, portrait
 from pipelines.training.evaluate import held_out_photographs
-from pipelines.training.portraits import plain_ground, portrait
 
 Picture = NDArray[np.uint8]
 #: scikit-image's photographs that nothing was chosen by.

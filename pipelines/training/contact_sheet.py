@@ -14,8 +14,8 @@ import typer
 from numpy.typing import NDArray
 
 from pipelines.training.evaluate import HELD_OUT, edges_of, held_out_photographs
-from pipelines.training.export import PRESETS
 from pipelines.training.picture import open_pipeline, paint
+from pipelines.training.shipped import PRESETS
 
 MARGIN, LABEL = 6, 22
 Picture = NDArray[np.uint8]

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.training.export import PRESETS
 from pipelines.training.picture import open_pipeline, paint
+from pipelines.training.shipped import PRESETS
 
 Picture = NDArray[np.uint8]
 HELD_OUT = ("astronaut", "coffee", "chelsea", "rocket", "camera", "brick", "cat", "immunohistochemistry")

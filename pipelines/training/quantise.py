@@ -48,7 +48,7 @@ def write_form(directory: Path, graph: Any, pieces: Pieces, samples: Sequence[Sa
         "made": date.today().isoformat(),
         "versions": {name: importlib.metadata.version(name) for name in ("openvino", "nncf", "torch", "diffusers")},
         "layers": LAYERS,
-        "calibrated_on": f"{len(samples)} drawn portraits (pipelines.training.portraits)",
+        "calibrated_on": f"{len(samples)} drawn portraits (pipelines.training.drawn.portraits)",
     }
     folder = directory / FOLDER
     aside = Path(tempfile.mkdtemp(dir=directory))

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from pipelines.training.captions import english_words
+from pipelines.training.drawn.captions import english_words
 
 LENGTH = 32  # tokens of a prompt, the two marks included
 START, END = "<|startoftext|>", "<|endoftext|>"

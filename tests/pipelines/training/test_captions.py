@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.training.captions import COLOURS, WORDINGS, caption, english_words
-from pipelines.training.styles import DEFAULT, STYLES
+from pipelines.training.drawn.captions import COLOURS, WORDINGS, caption, english_words
+from pipelines.training.drawn.styles import DEFAULT, STYLES
 from pipelines.training.text import LENGTH, build_tokenizer
 
 

@@ -10,8 +10,8 @@ import pytest
 
 import pipelines
 from pipelines.training.evaluate import edge_skill, edges_of, held_out_photographs
-from pipelines.training.export import PRESETS
 from pipelines.training.picture import open_pipeline, paint
+from pipelines.training.shipped import PRESETS
 
 DIRECTORY = Path(pipelines.__file__).parent / "embedded"
 pytestmark = pytest.mark.filterwarnings("ignore")  # third-party deprecations while loading

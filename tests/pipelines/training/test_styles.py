@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from pipelines.training.drawn.scene import Scene
+from pipelines.training.drawn.styles import STYLES, draw
 from pipelines.training.evaluate import edge_f1, edges_of
-from pipelines.training.scene import Scene
-from pipelines.training.styles import STYLES, draw
 
 
 def a_drawing() -> np.ndarray:

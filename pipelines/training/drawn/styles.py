@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.training.scene import Image, Plane, Scene, flat, mix, rainbow, shifted, step
+from pipelines.training.drawn.scene import Image, Plane, Scene, flat, mix, rainbow, shifted, step
 
 
 def ink(scene: Scene) -> Image:

@@ -8,7 +8,7 @@ from pydoc_data.topics import topics
 
 import numpy as np
 
-from pipelines.training.styles import DEFAULT
+from pipelines.training.drawn.styles import DEFAULT
 
 WORDINGS: dict[str, tuple[str, ...]] = {
     "ink": (

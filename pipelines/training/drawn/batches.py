@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipelines.training import captions
-from pipelines.training.data import random_crop, webcam_edges
-from pipelines.training.scene import Scene
-from pipelines.training.styles import STYLES, draw
+from pipelines.training.drawn import captions
+from pipelines.training.drawn.canvases import random_crop, webcam_edges
+from pipelines.training.drawn.scene import Scene
+from pipelines.training.drawn.styles import STYLES, draw
 
 
 @dataclass(frozen=True, kw_only=True)

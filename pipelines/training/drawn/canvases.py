@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.training import portraits
-from pipelines.training.sources import SOURCES, fetch
+from pipelines.training.drawn import portraits
+from pipelines.training.drawn.sources import SOURCES, fetch
 
 SIZE = 256
 Picture = NDArray[np.uint8]
