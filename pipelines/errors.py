@@ -31,3 +31,7 @@ class MisfitError(PipelineError):
 
 class MemoryShortage(PipelineError):
     """The model needs more memory than is free. Says how much of each."""
+
+
+class TrainingError(PipelineError):
+    """A training run can't start or go on: what is missing, broken or diverged, and what to do."""

@@ -63,7 +63,7 @@ def one_step(scheduler: Mapping[str, Any]) -> OneStep:
     """
     name = str(scheduler.get("_class_name", ""))
     _check(name, scheduler)
-    alphas_bar = _alphas_cumprod(scheduler)
+    alphas_bar = alphas_cumprod(scheduler)
     alpha, sigma = math.sqrt(alphas_bar[-1]), math.sqrt(1 - alphas_bar[-1])
     x0, eps = _predictions(str(scheduler.get("prediction_type", "epsilon")), alpha, sigma)
     # diffusers starts these from σ/α · noise; brought back to the frame of the others that is σ · noise.
@@ -92,7 +92,7 @@ def _check(name: str, scheduler: Mapping[str, Any]) -> None:
             )
 
 
-def _alphas_cumprod(scheduler: Mapping[str, Any]) -> list[float]:
+def alphas_cumprod(scheduler: Mapping[str, Any]) -> list[float]:
     steps = int(scheduler.get("num_train_timesteps", 1000))
     if scheduler.get("trained_betas"):
         return _products([float(beta) for beta in scheduler["trained_betas"]])

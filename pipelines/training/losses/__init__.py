@@ -1,0 +1,1 @@
+"""Losses, equations beside the code."""
