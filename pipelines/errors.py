@@ -35,3 +35,7 @@ class MemoryShortage(PipelineError):
 
 class TrainingError(PipelineError):
     """A training run can't start or go on: what is missing, broken or diverged, and what to do."""
+
+
+class TrainingStopped(TrainingError):
+    """Somebody asked a training run to stop: everything is saved. Says how to go on."""
