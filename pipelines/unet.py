@@ -51,6 +51,9 @@ SDXS_512_0_9 = _unet(
     }
 )
 
+#: SD 1.5's, from which SDXS-512 is cut: 859,520,964.
+SD_15 = _unet(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
+
 #: SD 2.1's, which stabilityai/sd-turbo is a distillation of: 865,910,724.
 SD_TURBO = _unet(
     sample_size=64,

@@ -20,6 +20,7 @@ from pipelines.errors import CheckpointError
         (unet.SDXS_512, 315_746_244),
         (unet.SDXS_512_CONTEXT_1024, 318_695_364),
         (unet.SDXS_512_0_9, 328_177_284),
+        (unet.SD_15, 859_520_964),
         (unet.SD_TURBO, 865_910_724),
         (unet.SDXL, 2_567_463_684),
         (unet.SDXS_1024, 744_114_244),
