@@ -52,7 +52,9 @@ class Averages:
         """Take the averages of a checkpoint."""
         for key, kept in self._kept.items():
             value = state[key].to(kept.device)
-            kept.copy_(distribute_tensor(value, kept.device_mesh, kept.placements) if isinstance(kept, DTensor) else value)
+            kept.copy_(
+                distribute_tensor(value, kept.device_mesh, kept.placements) if isinstance(kept, DTensor) else value
+            )
 
     @torch.no_grad()
     def _swap(self) -> None:

@@ -1,6 +1,6 @@
 """A phase's checkpoints: everything needed to go on to the step, and the model as it is then.
 
-    FOLDER/checkpoints/step-0001200/     accelerate's state (weights, optimisers, averages), and model/, which loads as it is
+    FOLDER/checkpoints/step-0001200/    accelerate's state (weights, optimisers, averages), and model/, which loads
 
 Each is written beside and moved into place in one piece: a kill leaves the last whole one.
 """

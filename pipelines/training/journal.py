@@ -72,7 +72,9 @@ class Journal:
         """Go on within a period."""
         self._sums, self._count = dict(state["sums"]), int(state["count"])
 
-    def _line(self, name: str, step: int, drawn: Mapping[str, float], written: Mapping[str, float] | None = None) -> None:
+    def _line(
+        self, name: str, step: int, drawn: Mapping[str, float], written: Mapping[str, float] | None = None
+    ) -> None:
         if self._board is None:
             return
         line = {"step": step, **{key: float(f"{value:.7g}") for key, value in (written or drawn).items()}}

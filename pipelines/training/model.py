@@ -72,7 +72,7 @@ class Model:
             text_encoders=list(parts.text_encoders),
             tokenizers=list(parts.tokenizers),
             diffusion=Diffusion.from_config(parts.scheduler),
-            controlnets=dict(parts.controlnets),
+            controlnets={str(kind): net for kind, net in parts.controlnets.items()},
             inverted=frozenset(kind for kind, net in polarity.items() if net != DRAWN[kind]),
             preset=files.preset,
         )

@@ -89,5 +89,6 @@ class Phase(Protocol):
         """A grid of samples, H×W×3 RGB, with the averaged weights in place."""
 
     def export(self, folder: Path, weights: Mapping[str, Weights]) -> None:
-        """Write the whole model as this phase leaves it to the directory ``folder``, which the loop chooses (a checkpoint's
-        as well); ``weights``: the averaged ones by the names of ``averaged``, on the CPU. In the first process alone."""
+        """Write the whole model as this phase leaves it to the directory ``folder``, which the loop chooses (each
+        checkpoint has one); ``weights``: the averaged ones by the names of ``averaged``, on the CPU. Called in the
+        first process alone."""

@@ -1,0 +1,66 @@
+"""Train a stage of a run: its phases one after the other, each going on where it was left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import torch
+from accelerate import PartialState
+
+from pipelines.errors import TrainingError
+from pipelines.training.loop import Trainer
+from pipelines.training.phase import Phase
+from pipelines.training.run import STAGES, Run, write_model
+from pipelines.training.stages import controlnet, decoder, gan_finetune, one_step, teacher, unet
+
+Phases = Callable[..., Iterator[Phase]]
+_PHASES: dict[str, Phases] = dict(
+    zip(
+        STAGES,
+        (teacher.phases, decoder.phases, unet.phases, one_step.phases, controlnet.phases, gan_finetune.phases),
+        strict=True,
+    )
+)
+
+
+def train(stage: str, run: Run, *, until: int | None = None) -> None:
+    """Train ``stage`` to its end, or each phase only to step ``until``; a stage that is done is left as it is.
+
+    Raises TrainingError (a missing earlier stage, another recipe's folder, a loss that isn't finite), TrainingStopped.
+    """
+    if stage not in _PHASES:
+        raise TrainingError(f"There is no stage {stage!r}; the stages are {', '.join(STAGES)}.")
+    state = PartialState()
+    if state.is_main_process:
+        _claim(run)
+    state.wait_for_everyone()
+    if run.has(stage):
+        return
+    last = None
+    for phase in _PHASES[stage](run, device=torch.device(state.device)):
+        trainer = Trainer(phase, run.folder / phase.name)
+        last = run.folder / phase.name / "model"
+        trainer.run(until=until, exported=last)
+        if trainer.step < phase.plan.steps:
+            return
+    if last is not None and last != run.folder / stage / "model" and state.is_main_process:
+        write_model(last, run.folder / stage / "model", {})
+    state.wait_for_everyone()
+
+
+def _claim(run: Run) -> None:
+    """Note whose folder it is. Raises TrainingError where it is another recipe's."""
+    file = run.folder / "run.json"
+    now = {"recipe": run.recipe.name, "data": run.data, "teacher": run.teacher}
+    if file.is_file():
+        then = json.loads(file.read_text(encoding="utf-8"))
+        for name, value in now.items():
+            if then.get(name) != value:
+                raise TrainingError(
+                    f"{run.folder} belongs to a run with {name} {then.get(name)!r}, not {value!r}: give the same, or "
+                    "another --out."
+                )
+        return
+    run.folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
