@@ -22,7 +22,7 @@ from pipelines.fold import Folded
 from pipelines.prompt import Embedding
 from pipelines.settings import Kind, Settings
 from pipelines.training.drawn.portraits import plain_ground, portrait
-from pipelines.training.evaluate import held_out_photographs
+from pipelines.training.evaluation.edges import held_out_photographs
 
 Picture = NDArray[np.uint8]
 #: scikit-image's photographs that nothing was chosen by.

@@ -13,7 +13,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from pipelines.training.evaluate import HELD_OUT, edges_of, held_out_photographs
+from pipelines.training.evaluation.edges import HELD_OUT, edges_of, held_out_photographs
 from pipelines.training.picture import open_pipeline, paint
 from pipelines.training.shipped import PRESETS
 

@@ -1,1 +1,1 @@
-"""How good a model is, in numbers."""
+"""How good a model's pictures are: one metric a file, each with what it measures, its range, and which way is better."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pipelines
-from pipelines.training.evaluate import edge_skill, edges_of, held_out_photographs
+from pipelines.training.evaluation.edges import edge_skill, edges_of, held_out_photographs
 from pipelines.training.picture import open_pipeline, paint
 from pipelines.training.shipped import PRESETS
 

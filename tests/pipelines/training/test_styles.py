@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.training.drawn.scene import Scene
 from pipelines.training.drawn.styles import STYLES, draw
-from pipelines.training.evaluate import edge_f1, edges_of
+from pipelines.training.evaluation.edges import edge_f1, edges_of
 
 
 def a_drawing() -> np.ndarray:

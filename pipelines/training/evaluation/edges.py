@@ -1,23 +1,26 @@
-"""How well the painted pictures keep the edges they were given, on photographs never trained on (scikit-image's)."""
+"""Edge skill: how well the painted pictures keep the edges they were given. At most 1, higher is better, 0 is chance.
+
+Of each painted picture, its edges' F1 with the edges it was given, less what they reach against the edges of the other
+pictures by chance: (F1 − mean F1 with the others) / (1 − that mean); the mean over the pictures. Edges are Canny's with
+thresholds 80 and 160, and one pixel of tolerance is given. Classical filters that see the whole picture reach 0.49 to
+0.78 on photographs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.training.picture import open_pipeline, paint
-from pipelines.training.shipped import PRESETS
-
 Picture = NDArray[np.uint8]
 HELD_OUT = ("astronaut", "coffee", "chelsea", "rocket", "camera", "brick", "cat", "immunohistochemistry")
+LOW, HIGH = 80, 160
 
 
 def held_out_photographs(names: Sequence[str] = HELD_OUT[:4], size: int = 256) -> dict[str, Picture]:
-    """scikit-image's photographs, the middle square, size×size×3 uint8 RGB."""
+    """scikit-image's photographs, never trained on: the middle square, size×size×3 uint8 RGB."""
     from skimage import color, data
 
     pictures = {}
@@ -31,7 +34,7 @@ def held_out_photographs(names: Sequence[str] = HELD_OUT[:4], size: int = 256) -
     return pictures
 
 
-def edges_of(picture: Picture, low: int = 80, high: int = 160) -> NDArray[np.uint8]:
+def edges_of(picture: Picture, low: int = LOW, high: int = HIGH) -> NDArray[np.uint8]:
     """Canny edges, H×W, 0 or 255."""
     return cv2.Canny(picture, low, high)
 
@@ -45,30 +48,13 @@ def edge_f1(given: NDArray[np.uint8], found: NDArray[np.uint8]) -> float:
 
 
 def edge_skill(given: Mapping[str, NDArray[np.uint8]], painted: Mapping[str, Picture]) -> float:
-    """Mean over pictures of (F1 with its own edges − mean F1 with the others' edges) / (1 − that mean): 1 is perfect,
-    0 is what any picture's edges reach by chance."""
+    """Edge skill of ``painted`` for the edge maps ``given``, by the pictures' names; two pictures at least."""
     skills = []
     for name, picture in painted.items():
         found = edges_of(picture)
         chance = float(np.mean([edge_f1(other, found) for key, other in given.items() if key != name]))
         skills.append((edge_f1(given[name], found) - chance) / (1 - chance))
     return float(np.mean(skills))
-
-
-def measure(directory: Path, *, strength: float = 1.0, seed: int = 0) -> dict[str, float]:
-    """Edge skill of an exported model for each preset prompt, on four held-out photographs at 256×256."""
-    pipeline = open_pipeline(directory)
-    given = {name: edges_of(picture) for name, picture in held_out_photographs().items()}
-    return {
-        label: edge_skill(
-            given,
-            {
-                name: paint(pipeline, edges, prompt, seed=seed + index, strength=strength)
-                for index, (name, edges) in enumerate(given.items())
-            },
-        )
-        for label, prompt in PRESETS
-    }
 
 
 def _share(part: NDArray[np.uint8], whole: NDArray[np.uint8]) -> float:
