@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,19 +66,20 @@ def write_model(
     *,
     preset: Preset | None = None,
     half: bool = False,
+    without: Collection[str] = (),
 ) -> None:
     """Write ``folder`` as the model of ``base`` with some parts exchanged or added, in one piece.
 
     ``parts``: by folder name (``unet``, ``vae``, ``controlnet``), a diffusers module, for its configuration, and its
     weights. What stays is linked, not copied, where the file system can. ``preset``: if not the base's. ``half``: store
-    the given weights in float16.
+    the given weights in float16. ``without``: the base's parts, by folder name, that are left out.
     """
     partial = folder.with_name(folder.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(
-        base, partial, copy_function=_link, ignore=_without({*parts, "model_index.json", "preset.json"}, base)
-    )
+    others = {*parts, *without, "model_index.json", "preset.json"}
+    shutil.copytree(base, partial, copy_function=_link, ignore=_without(others, base))
     index = json.loads((base / "model_index.json").read_text(encoding="utf-8"))
+    index = {name: entry for name, entry in index.items() if name not in without}
     for name, (module, weights) in parts.items():
         _write_part(partial / name, module, weights, half)
         index[name] = ["diffusers", type(module).__name__]
