@@ -1,6 +1,6 @@
 """Canvases to train on: 256² colour pictures made of photograph crops, cut-outs on grounds and drawn portraits.
 
-Only their canny edges reach the model; the targets are drawn from those edges (see ``styles``).
+Only their canny edges reach the model; its pictures are drawn from those edges (see ``styles`` and ``styled``).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pipelines.training.drawn import portraits
 from pipelines.training.drawn.sources import SOURCES, fetch
 
 SIZE = 256
+FOLDER = Path(".data/embedded")  # unless another is given
 Picture = NDArray[np.uint8]
 Cutout = NDArray[np.uint8]  # H×W×4, RGBA
 
@@ -41,20 +42,6 @@ def prepare(folder: Path, *, count: int, seed: int = 0) -> dict[str, int]:
         canvases[index] = _canvas(photographs, cutouts, rng)
     canvases.flush()
     return counts
-
-
-def webcam_edges(picture: Picture, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Canny edges (H×W, 0 or 255) as a webcam would give them: sensor noise, blur, compression, any thresholds."""
-    if rng.random() < 0.5:
-        picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.4, 1.0)))
-    if rng.random() < 0.4:
-        noise = rng.normal(0, rng.uniform(1, 6), picture.shape)
-        picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
-    if rng.random() < 0.3:
-        _, packed = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 90))])
-        picture = cv2.imdecode(packed, cv2.IMREAD_COLOR)
-    low, ratio = (100.0, 2.0) if rng.random() < 0.4 else (float(rng.uniform(60, 160)), float(rng.uniform(1.7, 2.3)))
-    return cv2.Canny(picture, low, low * ratio)
 
 
 def random_crop(canvas: Picture, size: int, rng: np.random.Generator) -> Picture:
