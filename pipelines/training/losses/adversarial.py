@@ -40,13 +40,13 @@ def game(real: Tensor, fake: Tensor, shifted: Tensor, *, gamma: float, sigma: fl
     return {"loss": loss, "real": real.mean(), "fake": fake.mean()}
 
 
-def frozen(network: nn.Module, *inputs: Any) -> Any:
+def frozen(network: nn.Module, *inputs: Any, **named: Any) -> Any:
     """``network(*inputs)`` whose gradients reach the inputs alone: how a player asks its opponent.
 
     Weights may be sharded: they are gathered for the call.
     """
     state = {name: _whole(parameter.detach()) for name, parameter in network.named_parameters()}
-    return functional_call(network, state, inputs)
+    return functional_call(network, state, inputs, named)
 
 
 def _whole(weight: Tensor) -> Tensor:

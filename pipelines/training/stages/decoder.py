@@ -9,7 +9,7 @@ learns ‖E(x̃) − z‖² in a turn of its own: editing and ``init_strength`` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from pipelines.locate import locate
 from pipelines.training.data.order import index_at
-from pipelines.training.data.samples import ensure_samples
+from pipelines.training.data.samples import Samples, ensure_samples
 from pipelines.training.dice import Dice
 from pipelines.training.discriminators import PatchDiscriminator
 from pipelines.training.losses.adversarial import frozen, game, generator_loss
@@ -32,14 +32,13 @@ from pipelines.training.phase import Batch, Phase, Plan, Weights
 from pipelines.training.run import Run, write_model
 from pipelines.training.tiles import tiles
 
-Triplets = Sequence[Mapping[str, Any]]
 SHOWN, LOOKED_AT = 8, 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderPlan:
-    """Of the student, an ``AutoencoderTiny`` (convolutions alone: no norm, no attention): ``channels`` and ``blocks`` of
-    the decoder's four resolutions from the latents' up, ``encoder_channels`` and ``encoder_blocks`` of the encoder's
+    """Of the student, an ``AutoencoderTiny`` (convolutions alone: no norm, no attention): ``channels`` and ``blocks``
+    of the decoder's four resolutions from the latents' up, ``encoder_channels`` and ``encoder_blocks`` of the encoder's
     from the picture's down. The defaults are TAESD's layout, the paper's 1.2 M decoder.
 
     ``adversarial``: the paper's λ, in force after ``adversarial_from`` of the steps; the discriminator's first
@@ -71,12 +70,12 @@ def phases(run: Run, *, device: torch.device) -> Iterator[Phase]:
 
 
 class DecoderPhase:
-    """``base``: the teacher's model directory; ``train`` and ``held_out``: its samples, as ``data.samples`` gives them."""
+    """``base``: the teacher's model directory; ``train`` and ``held_out``: its samples as ``data.samples`` has them."""
 
     name = "decoder"
 
     def __init__(
-        self, settings: DecoderPlan, base: Path, latent_channels: int, train: Triplets, held_out: Triplets
+        self, settings: DecoderPlan, base: Path, latent_channels: int, train: Samples, held_out: Samples
     ) -> None:
         self.plan, self._settings, self._base = settings.plan, settings, base
         self._train, self._held_out = train, held_out
@@ -104,8 +103,8 @@ class DecoderPhase:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """``picture_l1``: between the student's and the teacher's pictures in [−1, 1] at full size; ``coarse_l1``: the
-        same of means of 8×8 pixels; ``latent_l1``: between the encoder's and the true latents."""
+        """``picture_l1``: between the student's and the teacher's pictures in [−1, 1] at full size; ``coarse_l1``:
+        the same of means of 8×8 pixels; ``latent_l1``: between the encoder's and the true latents."""
         sums = torch.zeros(3, dtype=torch.float64)
         for start in range(0, len(self._held_out), LOOKED_AT):
             latents, target = self._look(start, LOOKED_AT)
