@@ -51,12 +51,12 @@ class DecoderPlan:
     blocks: tuple[int, int, int, int] = (3, 3, 3, 1)
     encoder_channels: int = 64
     encoder_blocks: tuple[int, int, int, int] = (1, 3, 3, 3)
-    adversarial: float = 0.1
-    adversarial_from: float = 0.2
+    adversarial: float = 0.03
+    adversarial_from: float = 0.5
     critic_channels: int = 64
     critic_rate: float = 1.0
     conditioned: bool = True
-    r1: float = 0.1
+    r1: float = 1.0
     r1_sigma: float = 0.05
     pixels: float = 0.0
 
