@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pipelines.training.model import Words, predict
@@ -61,6 +62,16 @@ def encoder_features(unet: Any, noisy: Tensor, t: Tensor, words: Words) -> list[
     finally:
         handle.remove()
     return [found[name] for name in names]
+
+
+def distance(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
+    """Σ_l ‖f_l − f̃_l‖² / ‖f̃_l‖², B: each feature counts alike, whatever its width, size and scale. f̃: ``theirs``."""
+    terms = []
+    for own, other in zip(ours, theirs, strict=True):
+        exact = torch.promote_types(other.dtype, torch.float32)
+        own, other = own.flatten(1).to(exact), other.flatten(1).to(exact)
+        terms.append((own - other).square().mean(1) / other.square().mean(1).clamp_min(1e-8))
+    return torch.stack(terms).sum(0)
 
 
 class _Enough(Exception):
