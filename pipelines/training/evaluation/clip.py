@@ -21,7 +21,7 @@ from pipelines.training.evaluation.score import Score
 
 Picture = NDArray[np.uint8]
 DEFAULT = "openai/clip-vit-large-patch14"
-_WORDS = ("CLIPModel", "config.json, preprocessor_config.json, model.safetensors and the tokenizer")
+_FILES = "config.json, preprocessor_config.json, model.safetensors and the tokenizer"
 
 
 class ClipScore:
@@ -37,9 +37,7 @@ class ClipScore:
     def __call__(self, pictures: Sequence[Picture], prompts: Sequence[str]) -> list[float]:
         """The score of each pair; pictures uint8 H×W×3 RGB."""
         if len(pictures) != len(prompts) or not pictures:
-            raise TrainingError(
-                f"A CLIP score needs a prompt for each picture, not {len(prompts)} for {len(pictures)}."
-            )
+            raise TrainingError(f"A CLIP score needs a prompt a picture, not {len(prompts)} for {len(pictures)}.")
         seen = torch.cat([self._see(batch) for batch in batches(pictures)])
         read = torch.cat([self._read(prompts[start : start + 32]) for start in range(0, len(prompts), 32)])
         cosines = torch.nn.functional.cosine_similarity(seen.double(), read.double())
@@ -79,7 +77,7 @@ def _open(where: str | Path) -> tuple[Any, Any]:
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).split("\n", 1)[0].rstrip(".")
         raise TrainingError(
-            f"The CLIP score needs a {_WORDS[0]}, and {where} gave none ({reason}): put {_WORDS[1]} of {DEFAULT} into a "
+            f"The CLIP score needs a CLIP model, and {where} gave none ({reason}): put {_FILES} of {DEFAULT} into a "
             "directory and give it as --clip-model DIR."
         ) from None
     return network.eval().requires_grad_(False), processor

@@ -20,7 +20,7 @@ Depth = NDArray[np.float32]
 
 
 def depth_error(given: Depth, found: Depth) -> float:
-    """Scale- and shift-invariant error of two maps H×W, relative to the given one's spread. A flat given map gives 0."""
+    """Scale- and shift-invariant error of two maps H×W, relative to the given's spread; 0 where that is flat."""
     spread = float(given.std())
     if spread == 0:
         return 0.0

@@ -1,7 +1,7 @@
 """Features of pictures, for FID and KID: from weights on this machine, nothing is fetched.
 
-A file is torch-fidelity's Inception v3, the network of all published FIDs; a directory is a vision model of transformers
-(CLIP, DINOv2, ...). ``evaluation.shapes`` has features of the drawn world.
+A file is torch-fidelity's Inception v3, the network of all published FIDs; a directory is a vision model of
+transformers (CLIP, DINOv2, ...). ``evaluation.shapes`` has features of the drawn world.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pipelines.detector_weights import read_state
 from pipelines.errors import TrainingError
 
 Picture = NDArray[np.uint8]
+Features = NDArray[np.float64]
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
 _WHERE = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/" + INCEPTION
 _BATCH = 32
@@ -29,7 +30,7 @@ class Extractor(Protocol):
 
     name: str
 
-    def __call__(self, pictures: Sequence[Picture]) -> NDArray[np.float64]:
+    def __call__(self, pictures: Sequence[Picture]) -> Features:
         """Features N×D of uint8 H×W×3 RGB pictures."""
 
 
@@ -65,7 +66,7 @@ class Inception:
         self._network, self._device = network.to(device), device
 
     @torch.no_grad()
-    def __call__(self, pictures: Sequence[Picture]) -> NDArray[np.float64]:
+    def __call__(self, pictures: Sequence[Picture]) -> Features:
         found = [self._network(batch.to(self._device))[0] for batch in batches(pictures)]
         return torch.cat(found).double().cpu().numpy()
 
@@ -81,7 +82,7 @@ class VisionModel:
         self.name = f"{type(self._network).__name__} in {directory.name}"
 
     @torch.no_grad()
-    def __call__(self, pictures: Sequence[Picture]) -> NDArray[np.float64]:
+    def __call__(self, pictures: Sequence[Picture]) -> Features:
         found = []
         for batch in batches(pictures):
             shown = self._processor(images=list(batch), return_tensors="pt")["pixel_values"].to(self._device)

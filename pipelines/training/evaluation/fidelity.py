@@ -8,14 +8,12 @@ pictures will do; it may come out slightly below 0. Both by torch-fidelity.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from pipelines.errors import TrainingError
+from pipelines.training.evaluation.features import Features
 from pipelines.training.evaluation.score import Score
 
-Features = NDArray[np.float64]
 #: Pictures in one of KID's subsets, and how many subsets are drawn.
 SUBSET, SUBSETS = 1000, 100
 
@@ -60,6 +58,4 @@ def kid_score(real: Features, painted: Features, *, extractor: str) -> Score:
 
 def _check(real: Features, painted: Features) -> None:
     if min(len(real), len(painted)) < 2:
-        raise TrainingError(
-            "FID and KID need two pictures of each kind at least, thousands to mean much: raise --count."
-        )
+        raise TrainingError("FID and KID need two pictures of each kind at least; raise --count.")

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from pipelines.errors import TrainingError
 from pipelines.training.data.shapes import COLOURS, FORMS, GROUNDS, Shapes
-from pipelines.training.evaluation.features import batches
+from pipelines.training.evaluation.features import Features, batches
 from pipelines.training.evaluation.score import Score
 
 Picture = NDArray[np.uint8]
@@ -41,7 +41,7 @@ class ShapesJudge:
     def __init__(self, network: _Network) -> None:
         self._network = network.eval().requires_grad_(False)
 
-    def __call__(self, pictures: Sequence[Picture]) -> NDArray[np.float64]:
+    def __call__(self, pictures: Sequence[Picture]) -> Features:
         """Features N×96 of uint8 H×W×3 RGB pictures."""
         found = [self._network.features(batch) for batch in batches(_sized(pictures))]
         return torch.cat(found).double().numpy()
@@ -59,7 +59,7 @@ class ShapesJudge:
 
 
 def open_judge(folder: Path | None = None, *, seed: int = 0) -> ShapesJudge:
-    """The judge kept in ``folder``; trained first (seconds on one core) where it isn't there yet. The same each time."""
+    """The judge kept in ``folder``; trained first, in seconds, where it isn't there yet. The same each time."""
     file = folder / f"shapes-judge-{seed}.safetensors" if folder else None
     network = _Network()
     if file and file.is_file():
@@ -87,9 +87,7 @@ def read_caption(prompt: str) -> tuple[int, int, int]:
 
 def obeyed_scores(shares: dict[str, float], *, about: str) -> list[Score]:
     """As lines of the table."""
-    return [
-        Score(metric=f"obeyed-{part}", value=share, better="higher", about=about) for part, share in shares.items()
-    ]
+    return [Score(metric=f"obeyed-{part}", value=share, better="higher", about=about) for part, share in shares.items()]
 
 
 class _Network(nn.Module):

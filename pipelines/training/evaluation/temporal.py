@@ -42,18 +42,14 @@ class WarpError:
 def warp_error(given: Sequence[Picture], painted: Sequence[Picture]) -> WarpError:
     """Of two clips of the same length and size, uint8 H×W×3 RGB. Raises TrainingError for fewer than two frames."""
     if len(given) != len(painted) or len(given) < 2:
-        raise TrainingError(
-            "A warp error needs the input's and the painted clip, of as many frames each, two at least."
-        )
+        raise TrainingError("A warp error needs two clips of as many frames each, two at least.")
     errors = []
     for (now, later), (first, second) in zip(itertools.pairwise(given), itertools.pairwise(painted), strict=True):
         back, seen = _flow_back(now, later)
         if seen.any():  # not across a cut
             errors.append((_difference(first, second, back, seen), _difference(now, later, back, seen)))
     if not errors:
-        raise TrainingError(
-            "The clip's frames have nothing in common, so there is no warp error: give one without cuts."
-        )
+        raise TrainingError("The clip's frames have nothing in common: give one without cuts.")
     of_painted, of_given = np.mean(errors, 0)
     return WarpError(painted=float(of_painted), given=float(of_given))
 
