@@ -70,9 +70,10 @@ def write_model(
 ) -> None:
     """Write ``folder`` as the model of ``base`` with some parts exchanged or added, in one piece.
 
-    ``parts``: by folder name (``unet``, ``vae``, ``controlnet``), a diffusers module, for its configuration, and its
-    weights. What stays is linked, not copied, where the file system can. ``preset``: if not the base's. ``half``: store
-    the given weights in float16. ``without``: the base's parts, by folder name, that are left out.
+    ``parts``: by folder name (``unet``, ``vae``, ``controlnet``, ``text_encoder``), a module of diffusers or
+    transformers, for its configuration, and its weights. What stays is linked, not copied, where the file system can.
+    ``preset``: if not the base's. ``half``: store the given weights in float16. ``without``: the base's parts, by
+    folder name, that are left out.
     """
     partial = folder.with_name(folder.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)
@@ -82,10 +83,9 @@ def write_model(
     index = {name: entry for name, entry in index.items() if name not in without}
     for name, (module, weights) in parts.items():
         _write_part(partial / name, module, weights, half)
-        index[name] = ["diffusers", type(module).__name__]
+        index[name] = [_library(module), type(module).__name__]
     (partial / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-    said = _ADAPTER.dump_python(preset or read_preset(base), mode="json")
-    (partial / "preset.json").write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+    write_preset(partial, preset or read_preset(base))
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
@@ -94,15 +94,31 @@ def write_model(
     shutil.rmtree(old, ignore_errors=True)
 
 
+def write_preset(folder: Path, preset: Preset) -> None:
+    """Beside the weights, what else is known of a model."""
+    said = _ADAPTER.dump_python(preset, mode="json")
+    (folder / "preset.json").write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+
+
+def _library(module: Any) -> str:
+    return "transformers" if hasattr(module.config, "save_pretrained") else "diffusers"
+
+
 def _write_part(folder: Path, module: Any, weights: Weights, half: bool) -> None:
     folder.mkdir(parents=True)
-    module.save_config(folder)
+    if _library(module) == "transformers":
+        module.config.architectures = [type(module).__name__]
+        module.config.save_pretrained(folder)
+        file = folder / "model.safetensors"
+    else:
+        module.save_config(folder)
+        file = folder / "diffusion_pytorch_model.safetensors"
     stored = {
         name: (value.half() if half and value.is_floating_point() else value).contiguous().clone()
         for name, value in weights.items()
     }
-    save_file(stored, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
-    (folder / "diffusion_pytorch_model.safetensors").chmod(0o644)
+    save_file(stored, file, metadata={"format": "pt"})
+    file.chmod(0o644)
 
 
 def _link(source: str, target: str) -> str:

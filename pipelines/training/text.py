@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from pipelines.training.drawn.captions import english_words
 
-LENGTH = 32  # tokens of a prompt, the two marks included
+LENGTH = 32
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
-def build_tokenizer(lines: list[str], folder: Path, vocabulary: int) -> CLIPTokenizer:
-    """Learn the vocabulary on ``lines`` and the English words, write it in CLIP's files to ``folder`` and load it."""
+def build_tokenizer(lines: Sequence[str], folder: Path, vocabulary: int, length: int = LENGTH) -> CLIPTokenizer:
+    """Learn the vocabulary on ``lines`` and the English words, write it in CLIP's files to ``folder`` and load it.
+
+    ``length``: tokens of a prompt, the two marks included.
+    """
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(False)])
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -36,17 +39,9 @@ def build_tokenizer(lines: list[str], folder: Path, vocabulary: int) -> CLIPToke
     _write(folder / "merges.txt", "#version: 0.2\n" + "\n".join(merges))
     marks = {"bos_token": START, "eos_token": END, "pad_token": END, "unk_token": END}
     _write(folder / "special_tokens_map.json", json.dumps(marks, indent=2))
-    config = {**marks, "tokenizer_class": "CLIPTokenizer", "model_max_length": LENGTH, "do_lower_case": True}
+    config = {**marks, "tokenizer_class": "CLIPTokenizer", "model_max_length": length, "do_lower_case": True}
     _write(folder / "tokenizer_config.json", json.dumps(config, indent=2))
     return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-
-
-def tokens(tokenizer: Any, texts: list[str]) -> Tensor:
-    """Token numbers, B×L, padded or cut to the tokenizer's length."""
-    length = tokenizer.model_max_length
-    numbered = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-    ids: Tensor = numbered.input_ids
-    return ids
 
 
 def build_text_encoder(tokenizer: Any, width: int, layers: int) -> CLIPTextModel:
@@ -58,7 +53,7 @@ def build_text_encoder(tokenizer: Any, width: int, layers: int) -> CLIPTextModel
         projection_dim=width,
         num_hidden_layers=layers,
         num_attention_heads=4,
-        max_position_embeddings=LENGTH,
+        max_position_embeddings=tokenizer.model_max_length,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

@@ -35,7 +35,7 @@ class Shapes:
     def __init__(self, size: tuple[int, int]) -> None:
         self._size = size
         self._chosen = np.random.default_rng(5).integers(0, len(_KINDS), COUNT)
-        self.prompts = [f"a {colour} {form} on a {ground} ground" for form, colour, ground in self._kinds()]
+        self.prompts = [f"{_article(colour)} {colour} {form} on a {ground} ground" for form, colour, ground in self._kinds()]
         self.names = [f"shape {index}" for index in range(COUNT)]
 
     def read(self, index: int) -> Picture:
@@ -52,6 +52,10 @@ class Shapes:
 
     def _kinds(self) -> list[tuple[str, str, str]]:
         return [_KINDS[number] for number in self._chosen]
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
 
 
 def _around(count: int, radii: tuple[float, ...], turn: float) -> Points:

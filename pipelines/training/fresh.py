@@ -1,0 +1,150 @@
+"""A small teacher with random weights in Stable Diffusion's layout, and the model directory it begins as."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderTiny,
+    ControlNetModel,
+    DEISMultistepScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from torch import nn
+from transformers.utils import logging
+
+from pipelines.presets import Preset
+from pipelines.training.run import write_preset
+from pipelines.training.text import build_text_encoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Networks:
+    """Sizes of a teacher's networks; the defaults are about a twentieth of Stable Diffusion's.
+
+    ``autoencoder_channels`` of all its stages, ``encoder_blocks`` and ``decoder_blocks`` from the input to the output.
+    ``channels`` of the U-Net's four stages, each of two layers; transformers of ``heads`` heads in all but the deepest.
+    ``control_channels`` of the layers through which a ControlNet takes its map. ``text_length`` in tokens, the two
+    marks included; ``vocabulary`` of the tokenizer, 514 at least.
+    """
+
+    latent_channels: int = 4
+    autoencoder_channels: int = 64
+    encoder_blocks: tuple[int, int, int, int] = (1, 3, 3, 3)
+    decoder_blocks: tuple[int, int, int, int] = (3, 3, 3, 1)
+    channels: tuple[int, int, int, int] = (96, 192, 256, 256)
+    heads: int = 4
+    norm_groups: int = 16
+    control_channels: tuple[int, ...] = (16, 32, 64, 128)
+    text_width: int = 256
+    text_layers: int = 4
+    text_length: int = 32
+    vocabulary: int = 4096
+
+
+def autoencoder(networks: Networks) -> Any:
+    """Convolutions alone, factor 8. They keep the signal's scale at first, and residual blocks are the identity."""
+    width = (networks.autoencoder_channels,) * 4
+    model = AutoencoderTiny(
+        latent_channels=networks.latent_channels,
+        encoder_block_out_channels=width,
+        decoder_block_out_channels=width,
+        num_encoder_blocks=networks.encoder_blocks,
+        num_decoder_blocks=networks.decoder_blocks,
+    )
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for module in model.modules():
+        if type(module).__name__ == "AutoencoderTinyBlock":
+            nn.init.normal_(module.conv[-1].weight, std=1e-3)
+    return model
+
+
+def unet(networks: Networks, latents: int) -> Any:
+    """Stable Diffusion's four stages and mid block. ``latents``: a side of what it is mostly shown."""
+    return UNet2DConditionModel(
+        sample_size=latents,
+        in_channels=networks.latent_channels,
+        out_channels=networks.latent_channels,
+        layers_per_block=2,
+        block_out_channels=networks.channels,
+        cross_attention_dim=networks.text_width,
+        attention_head_dim=networks.heads,
+        norm_num_groups=networks.norm_groups,
+    )
+
+
+def controlnet(networks: Networks, base: Any, start: float) -> Any:
+    """A ControlNet that begins as ``base``'s own encoder. ``start``: σ of its last convolutions' weights.
+
+    They are zero in the paper (arXiv 2302.05543, section 3.1); a little more than zero, and small networks hear the
+    map from the first step.
+    """
+    net = ControlNetModel.from_unet(base, conditioning_embedding_out_channels=networks.control_channels)
+    if start:
+        last = [*net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out]
+        for layer in last:
+            nn.init.normal_(layer.weight, std=start)
+    return net
+
+
+def scheduler(prediction: str) -> Any:
+    """Stable Diffusion's schedule; its single step is SDXS's."""
+    return DEISMultistepScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type=prediction,
+        steps_offset=1,  # not used in a single step; diffusers warns of another
+        timestep_spacing="trailing",
+    )
+
+
+def save_fresh(
+    folder: Path, networks: Networks, tokenizer: Any, *, prediction: str, preset: Preset, vae: Any, seed: int
+) -> None:
+    """Write the model directory that the teacher begins as: everything but ``vae`` is random by ``seed``, and the same
+    at every call. In one piece."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        pipeline = StableDiffusionPipeline(
+            vae=vae,
+            text_encoder=build_text_encoder(tokenizer, networks.text_width, networks.text_layers),
+            tokenizer=tokenizer,
+            unet=unet(networks, preset.size[0] // 8),
+            scheduler=scheduler(prediction),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+    partial = folder.with_name(folder.name + ".part")
+    shutil.rmtree(partial, ignore_errors=True)
+    with _quiet():
+        pipeline.save_pretrained(partial, safe_serialization=True)
+    for weights in partial.rglob("*.safetensors"):
+        weights.chmod(0o644)  # readable for every user, as other files are
+    write_preset(partial, preset)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the bars that saving would show beside the run's own."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

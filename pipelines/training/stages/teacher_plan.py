@@ -1,0 +1,49 @@
+"""The settings of the stage ``teacher``, and what its phases share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipelines.settings import Kind
+from pipelines.training import fresh
+from pipelines.training.phase import Plan
+
+#: Held-out pictures: shown, looked at for the validation number, and that at once.
+SHOWN, HELD_OUT, LOOKED_AT = 8, 64, 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherPlan:
+    """``kinds`` of ControlNets, each trained by the plan ``controlnet``; none: no ControlNet.
+
+    ``crop``: pixels a side of what the autoencoder is shown, 0 for the whole picture; ``latent_noise`` the σ that its
+    decoder has to bear; ``latent_pull`` the λ that keeps its latents around 0. ``prediction`` type of the U-Net;
+    ``min_snr`` the γ of Min-SNR weighting (arXiv 2303.09556), 0 for every timestep alike; ``drop_prompts`` the share of
+    captions left out, for guidance. ``control_start``: see ``fresh.controlnet``. The grids are drawn in
+    ``shown_steps`` at ``shown_guidance``.
+    """
+
+    networks: fresh.Networks
+    autoencoder: Plan
+    diffusion: Plan
+    controlnet: Plan
+    kinds: tuple[Kind, ...] = ("canny",)
+    crop: int = 0
+    latent_noise: float = 0.05
+    latent_pull: float = 1e-3
+    prediction: str = "v_prediction"
+    min_snr: float = 0.0
+    drop_prompts: float = 0.1
+    control_start: float = 0.02
+    shown_steps: int = 16
+    shown_guidance: float = 3.0
+
+
+def tensor_of(picture: NDArray[np.uint8]) -> Tensor:
+    """uint8 H×W×3 to float32 3×H×W in [−1, 1]."""
+    return torch.from_numpy(picture.copy()).permute(2, 0, 1).float() / 127.5 - 1
