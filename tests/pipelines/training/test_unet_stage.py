@@ -6,8 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,19 +15,18 @@ from torch import Tensor, nn
 
 from pipelines import SDXSPipeline, Settings
 from pipelines.errors import TrainingError
-from pipelines.training.data.samples import SamplesPlan
 from pipelines.training.dice import Dice
 from pipelines.training.model import Model, Words, predict
 from pipelines.training.phase import Plan
 from pipelines.training.removal import TO_SDXS_512, Removal, student_of
-from pipelines.training.run import Run, write_model
+from pipelines.training.run import write_model
 from pipelines.training.stages import unet
 from pipelines.training.stages.unet import Distiller, UNetPhase, UNetPlan, together
 from tests.pipelines import families
 from tests.pipelines.training import tiny_teacher
+from tests.pipelines.training.fakes import SAMPLING, run_in, triplets
 
-PLAN = Plan(steps=60, learning_rate=2e-3, batch=4, ema=0)
-SAMPLING = SamplesPlan(count=8, held_out=4, steps=2, guidance=2.0)
+PLAN = Plan(steps=24, learning_rate=4e-3, batch=4, ema=0)
 
 
 @pytest.fixture(scope="module")
@@ -39,22 +37,6 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def teacher(directory: Path) -> Model:
     return Model.load(directory)
-
-
-def triplets(count: int, first: int = 0, **kinds: Any) -> list[dict[str, Any]]:
-    """Samples with nothing behind them."""
-    found = []
-    for number in range(first, first + count):
-        chance = torch.Generator().manual_seed(number)
-        found.append(
-            {
-                "noise": torch.randn(4, 8, 8, generator=chance),
-                "latents": torch.randn(4, 8, 8, generator=chance),
-                "picture": torch.rand(3, 64, 64, generator=chance) * 2 - 1,
-                "prompt": "abcdefgh"[number % 8],
-            }
-        )
-    return found
 
 
 def distiller(teacher: Model, removal: Removal = TO_SDXS_512, **settings: Any) -> Distiller:
@@ -218,16 +200,9 @@ def test_the_grid_shows_what_teacher_and_student_make_of_the_same_noise(teacher:
     assert not np.array_equal(grid[:64], grid[64:])
 
 
-def run_in(folder: Path, teacher: Path, plan: UNetPlan, data: str = "shapes") -> Run:
-    recipe = SimpleNamespace(
-        name="tiny", size=(64, 64), data=data, samples=SAMPLING, removal=TO_SDXS_512, unet=plan, teacher=""
-    )
-    return Run(folder=folder, recipe=cast(Any, recipe), teacher=str(teacher))
-
-
 @pytest.mark.parametrize("pictures", [False, True])
 def test_the_stage_finds_its_data_and_what_the_decoder_left(directory: Path, tmp_path: Path, pictures: bool) -> None:
-    run = run_in(tmp_path, directory, UNetPlan(plan=PLAN, pictures=pictures))
+    run = run_in(tmp_path, directory, unet=UNetPlan(plan=PLAN, pictures=pictures))
     with pytest.raises(TrainingError, match="decoder"):
         next(unet.phases(run, device=torch.device("cpu")))
     write_model(directory, tmp_path / "decoder" / "model", {})
@@ -244,7 +219,8 @@ def test_the_stage_finds_its_data_and_what_the_decoder_left(directory: Path, tmp
 def test_prompts_alone_have_no_pictures_to_start_from(directory: Path, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
     write_model(directory, tmp_path / "decoder" / "model", {})
-    run = run_in(tmp_path, directory, UNetPlan(plan=PLAN, pictures=True), str(tmp_path / "prompts.txt"))
+    prompts = str(tmp_path / "prompts.txt")
+    run = run_in(tmp_path, directory, data=prompts, unet=UNetPlan(plan=PLAN, pictures=True))
     with pytest.raises(TrainingError, match="prompts alone"):
         next(unet.phases(run, device=torch.device("cpu")))
 
