@@ -61,7 +61,7 @@ def train(
         from pipelines.training.dry_run import print_stage
 
         for each in stages:
-            print_stage(console, chosen, each, gpu=gpu, processes=processes)
+            print_stage(console, chosen, each, gpu=gpu, processes=processes, teacher=teacher)
         return
     if out is None:
         raise BadInput("Say where the run lives: --out DIR.")
