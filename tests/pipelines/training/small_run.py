@@ -22,10 +22,12 @@ LETTERS = "a b c, d e f"
 
 
 def small_run(folder: Path, **stages: Any) -> Run:
-    """A run whose teacher is ``tiny_teacher``; ``stages``: the settings of the stages that are tried."""
-    teacher = tiny_teacher.save(folder)
-    prompts = folder / "prompts.txt"
-    prompts.write_text("\n".join(f"{each}, {LETTERS}" for each in "abcdefghijklmnopqrstuvwxyz" * 2))
+    """A run whose teacher is ``tiny_teacher``; ``stages``: the settings of the stages that are tried. What is there of
+    it already stays."""
+    teacher, prompts = folder / "teacher", folder / "prompts.txt"
+    if not teacher.is_dir():
+        tiny_teacher.save(folder)
+        prompts.write_text("\n".join(f"{each}, {LETTERS}" for each in "abcdefghijklmnopqrstuvwxyz" * 2))
     recipe: Any = SimpleNamespace(name="small", size=(64, 64), data=str(prompts), samples=SAMPLES, teacher="", **stages)
     return Run(folder=folder / "run", recipe=recipe, teacher=str(teacher))
 
