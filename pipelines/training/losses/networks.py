@@ -100,10 +100,10 @@ class _Patches(nn.Module):
 
 
 def _vgg(file: Path) -> nn.Module:
-    from torchvision.models import vgg16
+    from torchvision.models.vgg import cfgs, make_layers
 
     state = _read(file)
-    network = vgg16().features
+    network = make_layers(cfgs["D"], batch_norm=False)
     own = {key.removeprefix("features."): value for key, value in state.items() if not key.startswith("classifier.")}
     try:
         network.load_state_dict(own)
