@@ -30,7 +30,7 @@ PARTS = {"colour": tuple(COLOURS), "form": tuple(FORMS), "ground": GROUNDS}
 _CAPTION = re.compile(r"an? (\w+) (\w+) on an? (\w+) ground")
 #: The number of features.
 WIDTH = 96
-_PICTURES, _STEPS, _BATCH, _RATE = 3000, 600, 32, 3e-3
+_PICTURES, _STEPS, _BATCH, _RATE = 2500, 500, 32, 3e-3
 
 
 class ShapesJudge:
