@@ -7,10 +7,10 @@ inputs and output but not the matrix between them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,44 +19,55 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
+Way = Literal["train", "through", "look"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
     """Of one sample. ``flops``: of a forward pass, a multiplication and an addition being two. ``kept``: bytes for the
-    backward pass to the weights; ``through``: to the input alone; ``block``: of these the largest block's, which
-    gradient checkpointing computes again, one block at a time; ``inputs``: what it keeps instead."""
+    backward pass to the weights; ``through``: to the input alone; 0 where that wasn't asked for. ``inputs`` and
+    ``block``: with gradient checkpointing, what enters each block is kept, and the largest block's own while that is
+    computed again."""
 
     parameters: int
     flops: int
+    kept: int = 0
+    through: int = 0
+    inputs: int = 0
+    block: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    flops: int
     kept: int
-    through: int
-    block: int
     inputs: int
+    block: int
 
 
-def cost_of(module: nn.Module, call: Callable[[Any, bool], Any]) -> Cost:
-    """``module``: on the meta device. ``call(module, wanted)``: a forward pass of one sample; its inputs require
-    gradients where ``wanted``."""
-    module.requires_grad_(True)
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), _Fused():
-        call(module, False)
-    kept, block = _kept(module, lambda: call(module, False))
-    module.requires_grad_(False)
-    through, _ = _kept(module, lambda: call(module, True))
+def cost_of(module: nn.Module, call: Callable[[Any, bool], Any], ways: Collection[Way]) -> Cost:
+    """``module``: on the meta device. ``call(module, wanted)``: a forward pass of one sample, whose inputs require
+    gradients where ``wanted``. ``ways``: what is asked for."""
+    seen = {way: _look(module, call, way) for way in ways}
+    counted = next(iter(seen.values()))
+    graded = [each for way, each in seen.items() if way != "look"]
     return Cost(
         parameters=sum(parameter.numel() for parameter in module.parameters()),
-        flops=int(counter.get_total_flops()),
-        kept=kept,
-        through=through,
-        block=block,
-        inputs=_block_inputs(module, lambda: call(module, False)),
+        flops=counted.flops,
+        kept=seen["train"].kept if "train" in seen else 0,
+        through=seen["through"].kept if "through" in seen else 0,
+        inputs=counted.inputs,
+        block=max((each.block for each in graded), default=0),
     )
 
 
-def _kept(module: nn.Module, run: Callable[[], Any]) -> tuple[int, int]:
-    """Bytes that a forward pass leaves for the backward one, and those of its largest block."""
+def _look(module: nn.Module, call: Callable[[Any, bool], Any], way: Way) -> _Seen:
+    """One forward pass, watched."""
+    module.requires_grad_(way == "train")
     weights = {each.untyped_storage()._cdata for each in (*module.parameters(), *module.buffers())}
     kept: dict[int, Any] = {}  # the storages themselves: a freed one's place would be taken by the next
+    blocks: list[tuple[int, int]] = []  # what entered, and what was kept until then
+    ends: list[int] = []
 
     def pack(saved: Tensor) -> Tensor:
         storage = saved.untyped_storage()
@@ -64,38 +75,33 @@ def _kept(module: nn.Module, run: Callable[[], Any]) -> tuple[int, int]:
             kept[storage._cdata] = storage
         return saved
 
-    sizes: list[int] = []
-    with _watched(module, lambda: sizes.append(_bytes(kept))), saved_tensors_hooks(pack, lambda saved: saved), _Fused():
-        run()
-    largest = max((after - before for before, after in zip(sizes[::2], sizes[1::2], strict=True)), default=0)
-    return _bytes(kept), largest or _bytes(kept)
+    def enter(given: Any) -> None:
+        blocks.append((sum(each.untyped_storage().nbytes() for each in given), _bytes(kept)))
 
-
-def _block_inputs(module: nn.Module, run: Callable[[], Any]) -> int:
-    """Bytes of what enters each block: what is kept where blocks are computed again."""
-    found: list[int] = []
-
-    def note(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        tensors = [each for each in (*given, *named.values()) if isinstance(each, Tensor)]
-        found.append(sum(each.untyped_storage().nbytes() for each in tensors))
-
-    handles = [each.register_forward_pre_hook(note, with_kwargs=True) for each in _blocks(module)]
-    try:
-        with torch.no_grad():
-            run()
-    finally:
-        for handle in handles:
-            handle.remove()
-    return sum(found)
+    with (
+        _watched(module, enter, lambda: ends.append(_bytes(kept))),
+        saved_tensors_hooks(pack, lambda saved: saved),
+        FlopCounterMode(display=False) as counter,
+        torch.set_grad_enabled(way != "look"),
+        _Fused(),
+    ):
+        call(module, way == "through")
+    largest = max((end - begun for (_, begun), end in zip(blocks, ends, strict=True)), default=0)
+    entered = sum(size for size, _ in blocks)
+    return _Seen(flops=int(counter.get_total_flops()), kept=_bytes(kept), inputs=entered, block=largest)
 
 
 @contextmanager
-def _watched(module: nn.Module, look: Callable[[], None]) -> Iterator[None]:
-    """``look`` is called before and after each of the blocks that gradient checkpointing computes again."""
+def _watched(module: nn.Module, enter: Callable[[Any], None], leave: Callable[[], None]) -> Iterator[None]:
+    """``enter``, with its tensors, and ``leave`` are called around each of the blocks that checkpointing repeats."""
+
+    def before(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        enter([each for each in (*given, *named.values()) if isinstance(each, Tensor)])
+
     handles = []
     for each in _blocks(module):
-        handles.append(each.register_forward_pre_hook(lambda *_: look()))
-        handles.append(each.register_forward_hook(lambda *_: look()))
+        handles.append(each.register_forward_pre_hook(before, with_kwargs=True))
+        handles.append(each.register_forward_hook(lambda *_: leave()))
     try:
         yield
     finally:

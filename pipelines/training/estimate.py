@@ -117,13 +117,13 @@ def memory_of(work: Work, costs: Mapping[str, Cost], *, half: bool, processes: i
 
 
 def _phase(work: Work, networks: Networks, speed: float, *, half: bool, processes: int) -> PhaseEstimate:
-    names = dict.fromkeys([*work.trained, *work.frozen, *(each.network for turn in work.turns for each in turn)])
-    costs = {name: networks.cost(name) for name in names}
+    passes = [each for turn in work.turns for each in turn]
+    names = dict.fromkeys([*work.trained, *work.frozen, *(each.network for each in passes)])
+    costs = {name: networks.cost(name, {each.way for each in passes if each.network == name}) for name in names}
     again = 1 if work.plan.gradient_checkpointing else 0
     one = sum(
         each.times * costs[each.network].flops * (_FACTORS[each.way] + (again if each.way != "look" else 0))
-        for turn in work.turns
-        for each in turn
+        for each in passes
     )
     samples = work.plan.steps * work.plan.batch
     shown = {name: (costs[name].parameters, name in work.trained) for name in (*work.trained, *work.frozen)}

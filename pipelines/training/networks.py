@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pipelines.errors import CheckpointError, TrainingError
 from pipelines.parts import text_encoders
 from pipelines.reading import read_json
 from pipelines.training import fresh
-from pipelines.training.cost import Cost, cost_of
+from pipelines.training.cost import Cost, Way, cost_of
 from pipelines.training.discriminators import FeatureHeads, PatchDiscriminator
 from pipelines.training.features import encoder_features
 from pipelines.training.low_rank import TrainedLora
@@ -26,6 +26,8 @@ from pipelines.training.recipe import Recipe
 from pipelines.training.recipes.teachers import LAYOUTS, Layout
 from pipelines.training.removal import student_config
 from pipelines.unet import Config
+
+Ways = tuple[Way, ...]
 
 
 class Networks:
@@ -42,19 +44,20 @@ class Networks:
         """The student's U-Net."""
         return student_config(self.teacher.unet, self._recipe.removal)
 
-    def cost(self, name: str) -> Cost:
-        """Of one sample; text encoders of a model together."""
+    def cost(self, name: str, ways: Collection[Way] = ("look",)) -> Cost:
+        """Of one sample, in the ``ways`` asked for; text encoders of a model together."""
+        how = tuple(sorted(ways)) or ("look",)
         name = name.removesuffix(" (fake)")
         if name.endswith("text"):
-            return _sum([_text(_key(config), self.teacher.tokens) for config in self.teacher.texts])
+            return _sum([_text(_key(config), self.teacher.tokens, how) for config in self.teacher.texts])
         if name.endswith("U-Net encoder"):
-            return _unet(_key(self.teacher.unet), self.latents, self.teacher.tokens, encoder=True)
+            return _unet(_key(self.teacher.unet), self.latents, self.teacher.tokens, how, encoder=True)
         if name.endswith("U-Net"):
             config = self.teacher.unet if name.startswith("teacher") else self.student
-            return _unet(_key(config), self.latents, self.teacher.tokens)
+            return _unet(_key(config), self.latents, self.teacher.tokens, how)
         if name.endswith("ControlNet"):
-            return _controlnet(_key(self._control(name)), self.latents, self.teacher.tokens)
-        return self._other(name)
+            return _controlnet(_key(self._control(name)), self.latents, self.teacher.tokens, how)
+        return self._other(name, how)
 
     def _control(self, name: str) -> Config:
         teachers = self.teacher.controlnet
@@ -65,22 +68,22 @@ class Networks:
             return {**full, "_class_name": "ControlNetModel"}
         return teachers if name.startswith("teacher") else student_config(teachers, self._recipe.removal)
 
-    def _other(self, name: str) -> Cost:
+    def _other(self, name: str, how: Ways) -> Cost:
         recipe, channels = self._recipe, self.latents[0]
         if name.startswith("teacher "):
             crop = recipe.teacher_plan.crop if recipe.teacher_plan else 0
             size = (crop // FACTOR,) * 2 if crop else self.latents[1:]
-            return _autoencoder(_key(self.teacher.vae), (channels, *size), name.endswith("encoder"))
+            return _autoencoder(_key(self.teacher.vae), (channels, *size), name.endswith("encoder"), how)
         if name in ("decoder", "encoder"):
             plan = recipe.decoder
             tiny = _tiny(channels, plan.channels, plan.encoder_channels, plan.blocks, plan.encoder_blocks)
-            return _autoencoder(_key(tiny), self.latents, name == "encoder")
+            return _autoencoder(_key(tiny), self.latents, name == "encoder", how)
         if name == "critic":
             shown = channels if recipe.decoder.conditioned else 0
-            return _critic(recipe.decoder.critic_channels, shown, self.latents)
+            return _critic(recipe.decoder.critic_channels, shown, self.latents, how)
         if name == "heads":
             widths = tuple(self.teacher.unet.get("block_out_channels", (320, 640, 1280, 1280)))
-            return _heads(widths, recipe.gan_finetune.critic_channels, self.latents)
+            return _heads(widths, recipe.gan_finetune.critic_channels, self.latents, how)
         if name == "LoRA":
             return _lora(_key(self.student), recipe.gan_finetune.rank, recipe.gan_finetune.convolutions)
         raise TrainingError(f"There is no network {name!r} in a recipe.")
@@ -163,7 +166,7 @@ def _key(config: Config) -> str:
 
 
 @functools.cache
-def _unet(config: str, latents: tuple[int, ...], tokens: int, encoder: bool = False) -> Cost:
+def _unet(config: str, latents: tuple[int, ...], tokens: int, how: Ways, encoder: bool = False) -> Cost:
     unet = _built(config)
 
     def call(module: Any, wanted: bool) -> Any:
@@ -173,11 +176,11 @@ def _unet(config: str, latents: tuple[int, ...], tokens: int, encoder: bool = Fa
             return encoder_features(module, noisy, t, words)
         return module(noisy, t, words.tokens, added_cond_kwargs=words.added(noisy))
 
-    return cost_of(unet, call)
+    return cost_of(unet, call, how)
 
 
 @functools.cache
-def _controlnet(config: str, latents: tuple[int, ...], tokens: int) -> Cost:
+def _controlnet(config: str, latents: tuple[int, ...], tokens: int, how: Ways) -> Cost:
     net = _built(config)
 
     def call(module: Any, wanted: bool) -> Any:
@@ -185,25 +188,25 @@ def _controlnet(config: str, latents: tuple[int, ...], tokens: int) -> Cost:
         noisy, maps = _meta(1, *latents, wanted=wanted), _meta(1, 3, *(FACTOR * side for side in latents[1:]))
         return module(noisy, _meta(1), words.tokens, maps, added_cond_kwargs=words.added(noisy))
 
-    return cost_of(net, call)
+    return cost_of(net, call, how)
 
 
 @functools.cache
-def _text(config: str, tokens: int) -> Cost:
+def _text(config: str, tokens: int, how: Ways) -> Cost:
     ids = torch.zeros(1, tokens, dtype=torch.int64, device="meta")
-    return cost_of(_built(config), lambda module, wanted: module(ids))
+    return cost_of(_built(config), lambda module, wanted: module(ids), how)
 
 
 @functools.cache
-def _autoencoder(config: str, latents: tuple[int, ...], encoder: bool) -> Cost:
+def _autoencoder(config: str, latents: tuple[int, ...], encoder: bool, how: Ways) -> Cost:
     vae = _built(config)
     half: nn.Module = vae.encoder if encoder else vae.decoder
     shape = (3, *(FACTOR * side for side in latents[1:])) if encoder else latents
-    return cost_of(half, lambda module, wanted: module(_meta(1, *shape, wanted=wanted)))
+    return cost_of(half, lambda module, wanted: module(_meta(1, *shape, wanted=wanted)), how)
 
 
 @functools.cache
-def _critic(channels: int, latent_channels: int, latents: tuple[int, ...]) -> Cost:
+def _critic(channels: int, latent_channels: int, latents: tuple[int, ...], how: Ways) -> Cost:
     with torch.device("meta"):
         critic = PatchDiscriminator(channels, latent_channels)
     shape = (3, *(FACTOR * side for side in latents[1:]))
@@ -215,11 +218,11 @@ def _critic(channels: int, latent_channels: int, latents: tuple[int, ...]) -> Co
         shown = _meta(1, latent_channels, *latents[1:])
         return module.answer(functional.leaky_relu(module.joint(torch.cat([seen, shown], 1))))
 
-    return cost_of(critic, call)
+    return cost_of(critic, call, how)
 
 
 @functools.cache
-def _heads(widths: tuple[int, ...], channels: int, latents: tuple[int, ...]) -> Cost:
+def _heads(widths: tuple[int, ...], channels: int, latents: tuple[int, ...], how: Ways) -> Cost:
     with torch.device("meta"):
         heads = FeatureHeads(widths, channels)
 
@@ -228,14 +231,14 @@ def _heads(widths: tuple[int, ...], channels: int, latents: tuple[int, ...]) -> 
         maps = [_meta(1, width, *side, wanted=wanted) for width, side in zip(widths, sides, strict=True)]
         return [head(each) for head, each in zip(module.heads, maps, strict=True)]
 
-    return cost_of(heads, call)
+    return cost_of(heads, call, how)
 
 
 @functools.cache
 def _lora(config: str, rank: int, convolutions: bool) -> Cost:
     factors = TrainedLora(_built(config), rank, convolutions=convolutions).factors
     count = sum(parameter.numel() for parameter in factors.parameters())
-    return Cost(parameters=count, flops=0, kept=0, through=0, block=0, inputs=0)
+    return Cost(parameters=count, flops=0)
 
 
 def _built(config: str) -> Any:

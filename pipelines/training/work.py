@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
+from pipelines.training.cost import Way
 from pipelines.training.one_step_players import Distilling
 from pipelines.training.phase import Plan
 from pipelines.training.recipe import Recipe
-
-Way = Literal["train", "through", "look"]
 
 
 @dataclass(frozen=True, kw_only=True)
