@@ -32,7 +32,7 @@ class Networks:
     ``autoencoder_channels`` of all its stages, ``encoder_blocks`` and ``decoder_blocks`` from the input to the output.
     ``channels`` of the U-Net's four stages, each of two layers; transformers of ``heads`` heads in all but the deepest.
     ``control_channels`` of the layers through which a ControlNet takes its map. ``text_length`` in tokens, the two
-    marks included; ``vocabulary`` of the tokenizer, 514 at least.
+    marks included; ``vocabulary`` of the tokenizer, more than 514.
     """
 
     latent_channels: int = 4
@@ -42,7 +42,7 @@ class Networks:
     channels: tuple[int, int, int, int] = (96, 192, 256, 256)
     heads: int = 4
     norm_groups: int = 16
-    control_channels: tuple[int, ...] = (16, 32, 64, 128)
+    control_channels: tuple[int, int, int, int] = (16, 32, 64, 128)
     text_width: int = 256
     text_layers: int = 4
     text_length: int = 32
@@ -50,7 +50,8 @@ class Networks:
 
 
 def autoencoder(networks: Networks) -> Any:
-    """Convolutions alone, factor 8. They keep the signal's scale at first, and residual blocks are the identity."""
+    """Convolutions alone, factor 8. At first they keep the signal's scale, residual blocks are the identity, and what
+    comes out is grey."""
     width = (networks.autoencoder_channels,) * 4
     model = AutoencoderTiny(
         latent_channels=networks.latent_channels,
@@ -58,6 +59,7 @@ def autoencoder(networks: Networks) -> Any:
         decoder_block_out_channels=width,
         num_encoder_blocks=networks.encoder_blocks,
         num_decoder_blocks=networks.decoder_blocks,
+        act_fn="silu",
     )
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -67,6 +69,8 @@ def autoencoder(networks: Networks) -> Any:
     for module in model.modules():
         if type(module).__name__ == "AutoencoderTinyBlock":
             nn.init.normal_(module.conv[-1].weight, std=1e-3)
+    nn.init.normal_(model.decoder.layers[-1].weight, std=0.05)
+    nn.init.constant_(model.decoder.layers[-1].bias, 0.5)
     return model
 
 

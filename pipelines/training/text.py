@@ -20,17 +20,17 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 def build_tokenizer(lines: Sequence[str], folder: Path, vocabulary: int, length: int = LENGTH) -> CLIPTokenizer:
     """Learn the vocabulary on ``lines`` and the English words, write it in CLIP's files to ``folder`` and load it.
 
-    ``length``: tokens of a prompt, the two marks included.
+    ``vocabulary``: at most so many tokens; bytes and marks are 514 of them. ``length``: tokens of a prompt, the two
+    marks included.
     """
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(False)])
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary - 2 - 2 * len(alphabet), initial_alphabet=alphabet, end_of_word_suffix="</w>"
-    )
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, initial_alphabet=alphabet, end_of_word_suffix="</w>")
     learner.train_from_iterator([line.lower() for line in lines] + 2 * list(english_words()), trainer)
     trained = json.loads(learner.to_str())["model"]
     merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in trained["merges"]]
+    merges = merges[: vocabulary - 2 - 2 * len(alphabet)]  # the most frequent come first
     # As in CLIP's vocabulary: every byte, every byte as the end of a word, then the merges.
     symbols = [*alphabet, *(letter + "</w>" for letter in alphabet), *(merge.replace(" ", "") for merge in merges)]
     folder.mkdir(parents=True, exist_ok=True)

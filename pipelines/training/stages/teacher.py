@@ -1,6 +1,6 @@
 """Stage ``teacher``: a small diffusion model and its ControlNets from pictures with captions, with no download.
 
-    autoencoder   L = |D(E(x) + σ·n) − x| + λ·E(x)²
+    autoencoder   L = |x̂ − x| + (x̂ − x)² + λ·E(x)²,  x̂ = D(E(x) + σ·n)
     diffusion     L = w(t)·‖ŷ(x_t, t, c) − y‖²,  y by prediction type (``diffusion``), c the caption or, sometimes, ""
     controlnet    the same with the map of the picture's own edges, lines or depth; the U-Net stays frozen
 

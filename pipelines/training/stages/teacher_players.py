@@ -17,7 +17,10 @@ from pipelines.training.phase import Batch
 
 
 class AutoencoderPlayer(nn.Module):
-    """|D(E(x) + σ·n) − x| + λ·E(x)², means over a picture's and its latents' numbers. ``noise``: σ. ``pull``: λ."""
+    """|x̂ − x| + (x̂ − x)² + λ·E(x)² with x̂ = D(E(x) + σ·n), means over a picture's and its latents' numbers.
+
+    ``noise``: σ. ``pull``: λ.
+    """
 
     def __init__(self, vae: Any, *, noise: float, pull: float) -> None:
         super().__init__()
@@ -29,7 +32,8 @@ class AutoencoderPlayer(nn.Module):
         noise = dice.normal(*latents.shape[1:]).to(latents)
         again = self.vae.decoder(latents + self._noise * noise)
         l1 = functional.l1_loss(again, pictures)
-        return {"loss": l1 + self._pull * latents.square().mean(), "picture_l1": l1}
+        square = functional.mse_loss(again, pictures)
+        return {"loss": l1 + square + self._pull * latents.square().mean(), "picture_l1": l1}
 
 
 class _Denoiser(nn.Module):
