@@ -1,4 +1,4 @@
-"""``shapes``: the drawn world of ``debug``, with networks large enough to be looked at: what the ablation is made with."""
+"""``shapes``: the drawn world of ``debug`` and networks large enough to be looked at; the ablation is made with it."""
 
 from __future__ import annotations
 
