@@ -11,14 +11,22 @@ from torch import Tensor
 from pipelines.training.dice import Dice
 from pipelines.training.features import recorded
 from pipelines.training.model import Model, predict
+from pipelines.training.phase import Batch
 
 
 class Triplets(Protocol):
-    """Samples to learn from, as ``data.samples`` keeps them: ``noise``, ``latents``, ``picture``, ``prompt``."""
+    """Samples to learn from: ``noise``, ``latents``, ``picture``, ``prompt`` of the teacher's (``data.samples``), or
+    ``picture`` and ``prompt`` of a data set (``data.pictures``)."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
+
+
+def latents_of(teacher: Model, batch: Batch) -> Tensor:
+    """x₀: the sampled latents, or the encoded pictures where the data are pictures."""
+    latents: Tensor = batch["latents"] if "latents" in batch else teacher.encode(batch["picture"])
+    return latents
 
 
 @torch.no_grad()

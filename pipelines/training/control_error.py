@@ -1,11 +1,16 @@
-"""How far a painted picture is from the map it was held to: the validation number of one-step ControlNets.
+"""How far painted pictures are from the maps they were held to: the validation number of one-step ControlNets.
 
-Lines are compared without thresholds, so that pale or blurred pictures are judged too: the share of pairs, of a place
-on a line and one away from all lines, in which the picture changes less on the line (1 − the area under the ROC curve).
-0 is perfect control, 0.5 none.
+As edge skill does (``evaluation.edges``), each picture's error under its own map is compared with its error under the
+maps of others, so that what all of them have in common counts for nothing: 0 is perfect control, 1 is none.
+
+Lines are compared without thresholds, so that pale and blurred pictures are judged too: the error is the share of
+pairs, of a place on a line and one away from all lines, in which the picture changes less on the line (1 − the area
+under the ROC curve). Maps of other kinds are drawn again from the painted picture: the error is their mean difference.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -15,26 +20,32 @@ from pipelines.condition import DRAWN
 from pipelines.training.data.maps import draw_map
 
 Picture = NDArray[np.uint8]
-#: The kinds that are drawn as lines; of others the map is drawn again from the painted picture.
+Map = NDArray[np.float32]
+#: The kinds that are drawn as lines.
 LINES = ("canny", "sketch")
+#: How many others each picture is compared with.
+OTHERS = 4
 _NEAR, _AWAY = np.ones((3, 3), np.uint8), np.ones((7, 7), np.uint8)  # 1 and 3 pixels around
 
 
-def control_error(kind: str, given: NDArray[np.float32], painted: Picture) -> float:
-    """``given``: 3×H×W in [0, 1], as ``draw_map`` gives it; ``painted``: uint8 H×W×3 RGB. 0 is perfect.
+def control_error(kind: str, given: Sequence[Map], painted: Sequence[Picture]) -> float:
+    """``given``: maps 3×H×W in [0, 1], as ``draw_map`` gives them; ``painted``: uint8 H×W×3 RGB, two at least.
 
-    Of lines see above (0.5 for a map without any); of other kinds the mean difference of the two maps.
+    The mean over the pictures of (error under the own map / mean error under others').
     """
-    if kind not in LINES:
-        return float(np.abs(draw_map(kind, painted, np.random.default_rng(0)) - given).mean())
-    white = given[0] >= 0.5
-    return line_error(white if DRAWN[kind] == "white on black" else ~white, painted)
+    count = len(painted)
+    found = []
+    for place, picture in enumerate(painted):
+        others = [(place + step) % count for step in range(1, min(OTHERS, count - 1) + 1)]
+        own, *rest = _errors(kind, [given[place], *(given[other] for other in others)], picture)
+        found.append(own / max(float(np.mean(rest)), 1e-6))
+    return float(np.mean(found))
 
 
-def line_error(lines: NDArray[np.bool_], painted: Picture) -> float:
-    """``lines``: H×W. One pixel of tolerance; places two and three pixels away from a line are not asked."""
-    strength = _strength(painted)
-    on = np.sort(strength[lines])
+def line_error(lines: NDArray[np.bool_], strength: NDArray[np.float32]) -> float:
+    """``lines``: H×W; ``strength``: of the picture. Places two and three pixels away from a line are not asked; a map
+    without lines says nothing (0.5)."""
+    on = strength[lines]
     away = np.sort(strength[cv2.dilate(lines.astype(np.uint8), _AWAY) == 0])
     if not len(on) or not len(away):
         return 0.5
@@ -42,8 +53,17 @@ def line_error(lines: NDArray[np.bool_], painted: Picture) -> float:
     return float(1 - weaker.mean() / (2 * len(away)))
 
 
-def _strength(picture: Picture) -> NDArray[np.float32]:
-    """How much the picture changes at most within one pixel of each place, in any colour."""
+def line_strength(picture: Picture) -> NDArray[np.float32]:
+    """How much the picture changes at most within one pixel of each place, H×W: one pixel of tolerance."""
     smooth = cv2.GaussianBlur(picture, (0, 0), 0.8).astype(np.float32)
     across = np.square(cv2.Sobel(smooth, cv2.CV_32F, 1, 0)) + np.square(cv2.Sobel(smooth, cv2.CV_32F, 0, 1))
     return np.asarray(cv2.dilate(np.sqrt(across.sum(-1)), _NEAR), np.float32)
+
+
+def _errors(kind: str, given: Sequence[Map], picture: Picture) -> list[float]:
+    """One picture's error under each of some maps."""
+    if kind not in LINES:
+        again = draw_map(kind, picture, np.random.default_rng(0))
+        return [float(np.abs(again - each).mean()) for each in given]
+    strength, white = line_strength(picture), [each[0] >= 0.5 for each in given]
+    return [line_error(each if DRAWN[kind] == "white on black" else ~each, strength) for each in white]

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from pipelines.condition import DRAWN
 from pipelines.presets import Control, Preset, read_preset
 from pipelines.settings import KINDS
-from pipelines.training.answers import Triplets, mean_square
+from pipelines.training.answers import Triplets, latents_of, mean_square
 from pipelines.training.control_error import control_error
 from pipelines.training.control_players import ControlDistiller, ControlledStudent
 from pipelines.training.data.maps import draw_map
 from pipelines.training.data.order import index_at
-from pipelines.training.data.samples import SamplesPlan
+from pipelines.training.data.samples import SamplesPlan, noise_of
 from pipelines.training.dice import Dice
 from pipelines.training.model import Model
 from pipelines.training.one_step_players import Distillation, FakePlayer
@@ -79,7 +79,12 @@ class _ControlPhase:
     def _with_map(self, sample: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         picture = ((sample["picture"] + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
         drawn = torch.from_numpy(draw_map(self._place.kind, np.ascontiguousarray(picture), rng))
-        return {**{name: sample[name] for name in ("noise", "latents", "prompt")}, "map": drawn}
+        found = {"prompt": sample["prompt"], "map": drawn}
+        if "latents" in sample:
+            return {**found, "noise": sample["noise"], "latents": sample["latents"]}
+        shape = self._student.latent_shape(*picture.shape[:2])
+        # Any will do, but there has to be one.
+        return {**found, "noise": noise_of(int(rng.integers(1 << 31)), shape), "picture": sample["picture"]}
 
     def _look(self, places: Sequence[int]) -> dict[str, Any]:
         samples = [self._with_map(self._held_out[place], np.random.default_rng(place)) for place in places]
@@ -140,6 +145,7 @@ class DistilPhase(_ControlPhase):
     def picture(self) -> NDArray[np.uint8]:
         """Maps, what teacher and maps gave rise to them, and what the pair makes of them in many steps."""
         batch = self._shown()
+        target = latents_of(self._teacher, batch)
         painted = sample(
             self._student,
             batch["noise"],
@@ -149,7 +155,7 @@ class DistilPhase(_ControlPhase):
             control=self._place.kind,
             maps=batch["map"],
         )
-        return tiles([2 * batch["map"] - 1, self._teacher.decode(batch["latents"]), self._teacher.decode(painted)])
+        return tiles([2 * batch["map"] - 1, self._teacher.decode(target), self._teacher.decode(painted)])
 
 
 class OneStepPhase(_ControlPhase):
@@ -181,25 +187,30 @@ class OneStepPhase(_ControlPhase):
     def validate(self) -> dict[str, float]:
         """``control_error``: of what is painted from fresh noise under held-out maps (see ``control_error``);
         ``mean_square``: of the latents to the teacher's, from the teacher's noise."""
-        errors, squares = [], []
+        maps: list[NDArray[np.float32]] = []
+        pictures: list[NDArray[np.uint8]] = []
+        squares: list[float] = []
         for places in self._looked_at():
             batch = self._look(places)
             painted = self._paint(self._fresh(batch, places), batch)
-            pictures = _pictures(self._shared.student.decode(painted))
-            errors += [
-                control_error(self._place.kind, drawn, picture)
-                for drawn, picture in zip(batch["map"].cpu().numpy(), pictures, strict=True)
-            ]
-            squares += mean_square(self._paint(batch["noise"], batch), batch["latents"]).tolist()
-        return {"control_error": float(np.mean(errors)), "mean_square": float(np.mean(squares))}
+            pictures += list(_pictures(self._shared.student.decode(painted)))
+            maps += list(batch["map"].cpu().numpy())
+            squares += mean_square(self._paint(batch["noise"], batch), self._target(batch)).tolist()
+        return {
+            "control_error": control_error(self._place.kind, maps, pictures),
+            "mean_square": float(np.mean(squares)),
+        }
 
     @torch.no_grad()
     def picture(self) -> NDArray[np.uint8]:
         """Maps, the teacher's samples, what is painted from the same noise, and from another."""
         batch = self._shown()
         noises = batch["noise"], self._fresh(batch, range(len(batch["noise"])))
-        rows = [batch["latents"], *(self._paint(noise, batch) for noise in noises)]
+        rows = [self._target(batch), *(self._paint(noise, batch) for noise in noises)]
         return tiles([2 * batch["map"] - 1, *(self._shared.student.decode(row) for row in rows)])
+
+    def _target(self, batch: Batch) -> Tensor:
+        return latents_of(self._shared.teacher, batch)
 
     def _fresh(self, batch: Batch, places: Sequence[int]) -> Tensor:
         return Dice(0, 0, places, device=str(self._device)).normal(*batch["noise"].shape[1:])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pipelines.training.answers import mean_square, teachers_answer, without_some
+from pipelines.training.answers import latents_of, mean_square, teachers_answer, without_some
 from pipelines.training.dice import Dice
 from pipelines.training.features import distance, recorded, shared_blocks
 from pipelines.training.losses.score_distillation import Network
@@ -19,8 +19,8 @@ from pipelines.training.phase import Batch
 class ControlDistiller(nn.Module):
     """The teacher's ControlNet and U-Net into the small pair, of which only the ControlNet trains.
 
-    Batches have ``latents``, ``prompt`` and ``map``. ``weight``: λ_F. ``guidance``: of the teacher's answers.
-    ``drop_prompts``: the share of prompts left out.
+    Batches have ``latents`` (or ``picture``), ``prompt`` and ``map``. ``weight``: λ_F. ``guidance``: of the teacher's
+    answers. ``drop_prompts``: the share of prompts left out.
     """
 
     def __init__(
@@ -40,7 +40,8 @@ class ControlDistiller(nn.Module):
 
     def distances(self, batch: Batch, dice: Dice, t: Tensor, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """‖ε̂_θ − ε̂_φ‖² and the sum over features, each B; without a ControlNet of the teacher ‖ε̂_θ − ε‖² and 0."""
-        student, teacher, latents, maps = self._student, self._teacher, batch["latents"], batch["map"]
+        student, teacher, maps = self._student, self._teacher, batch["map"]
+        latents = latents_of(teacher, batch)
         noise, words = dice.normal(*latents.shape[1:]), teacher.words(prompts)
         noisy = teacher.diffusion.add_noise(latents, noise, t)
         added = student.control(self._kind, noisy, t, words, maps)
@@ -64,12 +65,14 @@ class ControlledStudent(nn.Module):
 
     def __init__(self, shared: Distillation, *, replaced: float) -> None:
         super().__init__()
-        self.player, self._replaced = StudentPlayer(shared), replaced
+        self.player, self._shared, self._replaced = StudentPlayer(shared), shared, replaced
 
     def forward(self, batch: Batch, dice: Dice) -> dict[str, Tensor]:
         kept = (dice.uniform() >= self._replaced).view(-1, 1, 1, 1)
         noise = torch.where(kept, batch["noise"], dice.normal(*batch["noise"].shape[1:]))
-        found: dict[str, Tensor] = self.player({**batch, "noise": noise}, dice)
+        found: dict[str, Tensor] = self.player(
+            {**batch, "latents": latents_of(self._shared.teacher, batch), "noise": noise}, dice
+        )
         return found
 
 

@@ -29,6 +29,7 @@ from pipelines.compatible import check_controlnet
 from pipelines.training.answers import Triplets
 from pipelines.training.control_phases import DistilPhase, OneStepPhase, Place
 from pipelines.training.control_players import ControlDistiller, PlainScores
+from pipelines.training.data.pictures import open_pictures
 from pipelines.training.data.samples import ensure_samples
 from pipelines.training.model import Model
 from pipelines.training.one_step_players import Distillation, Distilling
@@ -44,9 +45,10 @@ class ControlNetPlan:
 
     ``from_teacher``: start with what block removal leaves of the teacher's ControlNet, if it has one; otherwise with
     the student's own encoder, an entry for the map of ``hint_channels``, zero convolutions of deviation ``zero_std``.
-    ``features``: λ_F. ``drop_prompts``: the share of the first phase's samples whose prompt is left out. ``method``: of
-    the second phase; its own ``fresh`` is 0 because of ``replaced``: the share of samples whose noise is replaced while
-    map and target stay.
+    ``pictures``: targets and maps come from the data set's pictures instead of the teacher's samples; no noise belongs
+    to those. ``features``: λ_F. ``drop_prompts``: the share of the first phase's samples whose prompt is left out.
+    ``method``: of the second phase; its own ``fresh`` is 0 because of ``replaced``: the share of samples whose noise is
+    replaced while map and target stay.
     """
 
     distil: Plan
@@ -59,6 +61,7 @@ class ControlNetPlan:
     drop_prompts: float = 0.1
     method: Distilling = field(default_factory=lambda: Distilling(fresh=0.0))
     replaced: float = 0.5
+    pictures: bool = False
 
 
 def phases(run: Run, *, device: torch.device) -> Iterator[Phase]:
@@ -66,7 +69,8 @@ def phases(run: Run, *, device: torch.device) -> Iterator[Phase]:
     the student, and what loading the teacher raises."""
     settings = run.recipe.controlnet
     pair, base = (run.model(stage, wanted_by="controlnet") for stage in ("unet", "one-step"))
-    samples = ensure_samples(run, _teacher(run), device=device)
+    samples: tuple[Triplets, Triplets]
+    samples = open_pictures(run) if settings.pictures else ensure_samples(run, _teacher(run), device=device)
     for kind in settings.kinds:
         place = Place(kind=kind, is_first=kind == settings.kinds[0])
         yield _distil(run, place, pair, samples)

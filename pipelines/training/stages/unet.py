@@ -20,11 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipelines.errors import TrainingError
 from pipelines.presets import Preset, read_preset
-from pipelines.training.answers import Triplets, mean_square, teachers_answer, without_some
-from pipelines.training.data.dataset import Dataset, open_data
+from pipelines.training.answers import Triplets, latents_of, mean_square, teachers_answer, without_some
 from pipelines.training.data.order import index_at
+from pipelines.training.data.pictures import open_pictures
 from pipelines.training.data.samples import SamplesPlan, ensure_samples
 from pipelines.training.dice import Dice
 from pipelines.training.features import distance, recorded, shared_blocks
@@ -62,7 +61,7 @@ def phases(run: Run, *, device: torch.device) -> Iterator[Phase]:
     train: Triplets
     held_out: Triplets
     if recipe.unet.pictures:
-        train, held_out = (Pictures(data) for data in open_data(run.data or recipe.data, recipe.size))
+        train, held_out = open_pictures(run)
     else:
         train, held_out = ensure_samples(run, teacher, device=device)
     yield UNetPhase(recipe.unet, teacher, student, base, train, held_out, sampling=recipe.samples)
@@ -173,31 +172,6 @@ class Distiller(nn.Module):
         with recorded(self.student, [name for _, name in blocks]) as found:
             output = predict(self.student, noisy, t, teacher.words(prompts))
         return mean_square(output, answer), distance([found[name] for _, name in blocks], theirs)
-
-
-class Pictures:
-    """A data set's pictures in the place of the teacher's samples. Raises TrainingError where it has none."""
-
-    def __init__(self, data: Dataset) -> None:
-        if not data.has_pictures:
-            raise TrainingError(
-                "This recipe's unet.pictures asks for a data set with pictures; these are prompts alone."
-            )
-        self._data = data
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """``picture``: 3×H×W in [−1, 1]; ``prompt``."""
-        picture, prompt = self._data.sample(index)
-        return {"picture": torch.from_numpy(picture).permute(2, 0, 1).float() / 127.5 - 1, "prompt": prompt}
-
-
-def latents_of(teacher: Model, batch: Batch) -> Tensor:
-    """x₀: the sampled latents, or the encoded pictures where the data are pictures."""
-    latents: Tensor = batch["latents"] if "latents" in batch else teacher.encode(batch["picture"])
-    return latents
 
 
 def without_extras(preset: Preset) -> Preset:

@@ -241,7 +241,7 @@ def test_one_step_training_comes_nearer_to_the_targets(small: Path, teacher: Mod
     assert list(before) == ["control_error", "mean_square"]
     train(phase, 12, 4e-3)
     assert phase.validate()["mean_square"] < 0.9 * before["mean_square"]
-    assert 0 <= before["control_error"] <= 1
+    assert 0 <= before["control_error"] < 2
     assert phase.picture().shape == (4 * 64, 4 * 64, 3)
 
 
