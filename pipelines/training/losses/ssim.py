@@ -3,10 +3,11 @@
 SSIM = (2·μₐ·μ_b + C₁)·(2·σ_ab + C₂) / ((μₐ² + μ_b² + C₁)·(σₐ² + σ_b² + C₂)),   Cᵢ = (Kᵢ·L)²
 
 Pictures lie in [0, L] with a range L that is known. Features do not: channels of one map differ by orders of magnitude,
-and where values are negative, a map and its own negative would be alike (two wrong signs make a right one). So here each
-sample's channel has a range of its own, from the target: L is its span, zero included, so that a map of a single value
-has one as well, and at least a tenth of the mean span of that sample's channels, so that a channel which is silent in
-the target neither divides by zero nor counts for everything. Values are counted from L/10 below the target's lowest.
+and where values are negative, a map and its own negative would be alike (two wrong signs make a right one). So here
+each sample's channel has a range of its own, from the target: L is its span, zero included, so that a map of a single
+value has one as well, and at least a tenth of the mean span of that sample's channels, so that a channel which is
+silent in the target neither divides by zero nor counts for everything. Values are counted from L/10 below the target's
+lowest.
 """
 
 from __future__ import annotations

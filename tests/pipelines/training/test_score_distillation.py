@@ -89,7 +89,7 @@ def test_autograd_carries_it_to_the_generator() -> None:
             generator(z), noise, T, diffusion=diffusion(), teacher=lambda x, t: teacher(x), fake=lambda x, t: fake(x)
         )
 
-    weights = [p for p in generator.parameters()]
+    weights = list(generator.parameters())
     found = torch.autograd.grad(losses().sum(), weights)
     x0 = generator(z)
     noisy = diffusion().add_noise(x0, noise, T)
