@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipelines.training.run import Run
 
 #: What the extra ``train`` installs, by the name it is imported under.
-EXTRA = ("accelerate", "tensorboard", "torch_fidelity", "peft", "webdataset")
+EXTRA = ("accelerate", "peft", "scipy", "skimage", "tensorboard", "torch_fidelity")
 #: Names of skipped files that are printed; the others are counted.
 _NAMED = 5
 

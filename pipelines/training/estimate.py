@@ -9,10 +9,11 @@ Memory, per process, data parallel (FSDP divides all but the activations by the 
     activations  what autograd keeps (``cost``) in the turn that keeps most, of a micro-batch; half of it in bf16 on a
                  GPU. With gradient checkpointing: what enters each block, and all of the largest block.
 
-Against a tiny network's real step the activations were 2 % low, with checkpointing a third low (gradients of activations
-come on top there). Kernels' work buffers, the CUDA context (about 1 GiB) and fragmentation aren't in it. Time is FLOPs over the assumed
-speed: peak dense bf16 of the GPU, times ``UTILISATION``, an assumption, not a measurement; data loading, validation and
-checkpoints are not in it.
+Against a tiny network's real step the activations were 2 % low; with checkpointing a third low, as the gradients of
+activations come on top there. Work buffers of kernels, the CUDA context (about 1 GiB) and fragmentation are not in it.
+
+Time is FLOPs over the assumed speed: the GPU's peak in bf16 times ``UTILISATION``, an assumption and no measurement.
+Data loading, validation and checkpoints are not in it.
 """
 
 from __future__ import annotations
