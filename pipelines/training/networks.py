@@ -28,6 +28,7 @@ from pipelines.training.removal import student_config
 from pipelines.unet import Config
 
 Ways = tuple[Way, ...]
+_LOOK: Ways = ("look",)
 
 
 class Networks:
@@ -44,9 +45,9 @@ class Networks:
         """The student's U-Net."""
         return student_config(self.teacher.unet, self._recipe.removal)
 
-    def cost(self, name: str, ways: Collection[Way] = ("look",)) -> Cost:
+    def cost(self, name: str, ways: Collection[Way] = _LOOK) -> Cost:
         """Of one sample, in the ``ways`` asked for; text encoders of a model together."""
-        how = tuple(sorted(ways)) or ("look",)
+        how = tuple(sorted(ways)) or _LOOK
         name = name.removesuffix(" (fake)")
         if name.endswith("text"):
             return _sum([_text(_key(config), self.teacher.tokens, how) for config in self.teacher.texts])

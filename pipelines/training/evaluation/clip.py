@@ -20,15 +20,17 @@ from pipelines.training.evaluation.features import batches
 from pipelines.training.evaluation.score import Score
 
 Picture = NDArray[np.uint8]
-DEFAULT = "openai/clip-vit-large-patch14"
+EXAMPLE = "openai/clip-vit-large-patch14"
 _FILES = "config.json, preprocessor_config.json, model.safetensors and the tokenizer"
 
 
 class ClipScore:
     """A CLIP model from a directory, or from a repository where the hub can be reached."""
 
-    def __init__(self, where: str | Path = DEFAULT, *, device: torch.device) -> None:
+    def __init__(self, where: str | Path, *, device: torch.device) -> None:
         """Raises TrainingError that says what to put where."""
+        if not where:
+            raise TrainingError(f"The CLIP score needs a CLIP model: name one with --clip-model, such as {EXAMPLE}.")
         self.name = str(where)
         self._device = device
         self._network, self._processor = _open(where)
@@ -77,7 +79,7 @@ def _open(where: str | Path) -> tuple[Any, Any]:
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).split("\n", 1)[0].rstrip(".")
         raise TrainingError(
-            f"The CLIP score needs a CLIP model, and {where} gave none ({reason}): put {_FILES} of {DEFAULT} into a "
+            f"The CLIP score needs a CLIP model, and {where} gave none ({reason}): put {_FILES} of {EXAMPLE} into a "
             "directory and give it as --clip-model DIR."
         ) from None
     return network.eval().requires_grad_(False), processor

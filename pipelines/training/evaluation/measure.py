@@ -49,6 +49,8 @@ class Wanted:
 def measure(painter: Painter, metrics: Sequence[str], wanted: Wanted) -> list[Score]:
     """The ``metrics`` by name, in that order. Raises TrainingError for one that is not known or lacks something."""
     check(metrics)
+    if wanted.control not in ("", "none"):
+        painter.conditioner(wanted.control)
     bench = _Bench(painter, wanted)
     return [score for name in metrics for score in METRICS[name](bench)]
 
@@ -106,9 +108,8 @@ class _Bench:
         return [fidelity.kid_score(*self._features, extractor=self._extractor.name)]
 
     def clip(self) -> list[Score]:
-        where = self._wanted.clip_model or clip.DEFAULT
-        scorer = clip.ClipScore(where, device=self._painter.device)
-        return [clip.clip_score(scorer(self._painted, self._prompts), model=where)]
+        scorer = clip.ClipScore(self._wanted.clip_model, device=self._painter.device)
+        return [clip.clip_score(scorer(self._painted, self._prompts), model=scorer.name)]
 
     def depth(self) -> list[Score]:
         estimator = cast(DepthConditioner, self._painter.conditioner("depth"))
@@ -141,8 +142,6 @@ class _Bench:
     @cached_property
     def _data(self) -> tuple[Dataset, Sequence[int]]:
         """Held-out samples, and for a greater count those trained on, after them."""
-        if not self._wanted.data:
-            raise TrainingError("This metric compares with data: name some with --data.")
         trained, held_out = open_data(self._wanted.data, self._painter.size)
         data = held_out if len(held_out) >= self._wanted.count else trained
         return data, range(min(self._wanted.count, len(data)))
@@ -181,7 +180,9 @@ class _Bench:
 
     @cached_property
     def _features(self) -> tuple[Features, Features]:
-        extractor = self._extractor  # first: it may lack its weights
+        if not self._wanted.data:
+            raise TrainingError("FID and KID compare with data: name some with --data.")
+        extractor = self._extractor  # before anything is painted: it may lack its weights
         return extractor(self._pictures), extractor(self._painted)
 
     def _styles(self, count: int) -> list[tuple[str, list[str]]]:

@@ -45,19 +45,16 @@ class Painter:
 
     def settings(self, prompt: str, *, seed: int, control: str, strength: float) -> Settings:
         """Canny at the thresholds of the edge skill. Raises TrainingError for a control that the model has not."""
-        if control != "none" and control not in self.controls:
-            has = ", ".join(self.controls) or "none"
-            raise TrainingError(f"{self.name} has no control {control!r} (it has: {has}); give another --control.")
+        if control != "none":
+            self.conditioner(control)
         return Settings(prompt=prompt[:500], seed=seed).replace(
             control=control, conditioning_scale=strength, canny_low=LOW, canny_high=HIGH
         )
 
-    def conditioner(self, kind: Kind) -> Conditioner:
+    def conditioner(self, kind: str) -> Conditioner:
         """What draws that kind of maps. Raises TrainingError for a control that the model has not."""
         if kind not in self._conditioners:
-            raise TrainingError(
-                f"{self.name} has no control {kind!r}; add --controlnet {kind}=REPO."
-            )
+            raise TrainingError(f"{self.name} has no control {kind!r}; add --controlnet {kind}=REPO.")
         return self._conditioners[kind]
 
     def paint(self, pictures: Sequence[Picture | None], settings: Sequence[Settings]) -> list[Picture]:

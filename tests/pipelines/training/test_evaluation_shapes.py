@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from pipelines.errors import TrainingError
+from pipelines.folders import cache_folder
 from pipelines.training.data.dataset import open_data
 from pipelines.training.evaluation.fidelity import fid, kid
 from pipelines.training.evaluation.shapes import ShapesJudge, obeyed_scores, open_judge, read_caption
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("judge")
+def folder() -> Path:
+    """Where ``sdxs-live eval`` keeps it too: it is trained once for all tests."""
+    return cache_folder() / "judges"
 
 
 @pytest.fixture(scope="module")
