@@ -170,7 +170,7 @@ class StudentPlayer(nn.Module):
         """``matching``: L_FM; ``score``: half the mean square of what the scores differ by, weighted."""
         shared, plan = self._shared, self._shared.settings
         segments = plan.segments(dice.step, shared.steps)
-        noise, paired = _partly_fresh(batch["noise"], plan.fresh if segments else 0.0, dice)
+        noise, paired = partly_fresh(batch["noise"], plan.fresh if segments else 0.0, dice)
         words, maps = shared.teacher.words(batch["prompt"]), batch.get("map")
         latents = shared.paint(noise, words, maps)
         low, high = (segments[0], 1.0) if segments and plan.noised_segment else (plan.clean, plan.clean)
@@ -238,7 +238,7 @@ class FakePlayer(nn.Module):
         return {"loss": denoising(latents, noise, t, diffusion=shared.fake.diffusion, network=network).mean()}
 
 
-def _partly_fresh(noise: Tensor, share: float, dice: Dice) -> tuple[Tensor, Tensor]:
+def partly_fresh(noise: Tensor, share: float, dice: Dice) -> tuple[Tensor, Tensor]:
     """The noise with a share of it drawn anew, and B weights for what needs the teacher's sample from it: 0 where the
     noise is fresh, and as much more where it isn't, so that the mean over all samples stays what it was."""
     if not share:
