@@ -6,6 +6,8 @@ model's are. The share of prompts obeyed is 0 to 1, higher is better; guessing g
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import os
 import re
 from collections.abc import Sequence
@@ -60,7 +62,7 @@ class ShapesJudge:
 
 def open_judge(folder: Path | None = None, *, seed: int = 0) -> ShapesJudge:
     """The judge kept in ``folder``; trained first, in seconds, where it isn't there yet. The same each time."""
-    file = folder / f"shapes-judge-{seed}.safetensors" if folder else None
+    file = folder / f"shapes-judge-{_version()}-{seed}.safetensors" if folder else None
     network = _Network()
     if file and file.is_file():
         network.load_state_dict(load_file(file))
@@ -74,6 +76,12 @@ def open_judge(folder: Path | None = None, *, seed: int = 0) -> ShapesJudge:
         save_file(network.state_dict(), partial)
         partial.replace(file)
     return ShapesJudge(network)
+
+
+def _version() -> str:
+    """Changes with this file and the world it judges, so that an old judge is not taken for today's."""
+    sources = Path(inspect.getfile(Shapes)).read_bytes() + Path(__file__).read_bytes()
+    return hashlib.sha256(sources).hexdigest()[:12]
 
 
 def read_caption(prompt: str) -> tuple[int, int, int]:
