@@ -113,8 +113,12 @@ def _train(stages: Sequence[str], run: Run, until: int | None, console: Console)
                 console.print(f"{stage}: done before, in {run.folder / stage}", soft_wrap=True, highlight=False)
                 continue
             train_stage(stage, run, until=until)
-            if run.has(stage):
-                console.print(f"{stage}: done, {run.folder / stage / 'model'}", soft_wrap=True, highlight=False)
+            done = (
+                f"done, {run.folder / stage / 'model'}"
+                if run.has(stage)
+                else "not done yet; without --until it goes on"
+            )
+            console.print(f"{stage}: {done}", soft_wrap=True, highlight=False)
     except KeyboardInterrupt:  # outside of the loop, which saves and says so itself
         errors.print("sdxs-live: stopped; the same command goes on with what was saved.")
         raise typer.Exit(130) from None

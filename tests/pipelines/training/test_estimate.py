@@ -164,14 +164,22 @@ def test_the_recipes_networks_are_those_of_the_paper(name: str, unet: int, stude
     assert recipe.teacher_controlnets[0].startswith("canny=")
 
 
-def test_the_flops_of_sdxs_are_those_that_were_counted_before() -> None:
-    """369 GFLOP a pass of the U-Net at 512², three times that to train it, once more for its opponent's turn."""
-    (found,) = estimate(find_recipe("sd15-512"), "one-step")
-    networks = Networks(find_recipe("sd15-512"))
-    student, teacher = (networks.cost(name).flops for name in ("student U-Net", "teacher U-Net"))
-    assert student == pytest.approx(369.3e9, rel=1e-3)
-    assert found.flops / found.samples > 4 * student + (1.6 + 0.8 + 3) * teacher
-    assert found.samples == 10_000 * 1024
+def test_flops_are_those_that_were_counted_before_and_time_follows_from_them() -> None:
+    """369 GFLOP a pass of SDXS-512's U-Net at 512². In one-step training, by hand: what the stage's players do."""
+    assert Networks(find_recipe("sd15-512")).cost("student U-Net").flops == pytest.approx(369.3e9, rel=1e-3)
+    recipe = find_recipe("debug")
+    networks, method = Networks(recipe), recipe.one_step.method
+    student, teacher, encoder, text = (
+        networks.cost(name).flops
+        for name in ("student U-Net", "teacher U-Net", "teacher U-Net encoder", "teacher text")
+    )
+    after = 1 - method.warmup
+    assert (method.guidance, method.fake_draws) == (1, 1)
+    students_turn = text + 3 * student + (1 + 2) * encoder + after * (teacher + teacher)
+    fakes_turn = text + student + 3 * teacher
+    (found,) = estimate(recipe, "one-step")
+    assert found.flops / found.samples == pytest.approx(students_turn + fakes_turn)
+    assert found.samples == recipe.one_step.plan.steps * recipe.one_step.plan.batch
     assert found.seconds == pytest.approx(found.flops / (0.35 * 989e12))
 
 
