@@ -30,6 +30,8 @@ Picture = NDArray[np.uint8]
 
 #: Of so many groups of samples the last is held out.
 HOLD_OUT_EVERY = 20
+#: So many of what was skipped are named at once; a stage writes all of them to its folder.
+_NAMED = 5
 _LOG = logging.getLogger(__name__)
 
 
@@ -147,8 +149,19 @@ def open_data(spec: str, size: tuple[int, int]) -> tuple[Dataset, Dataset]:
         return Prompts(_chosen(prompts, trained)), Prompts(_chosen(prompts, held_out))
     source = _open_source(spec, path, size)
     skipped = dict(source.skipped)
+    if skipped:
+        named = "; ".join(f"{name} {reason}" for name, reason in list(skipped.items())[:_NAMED])
+        _LOG.warning("%d skipped in %s: %s%s", len(skipped), spec, named, "; …" if len(skipped) > _NAMED else ".")
     trained, held_out = split(len(source.names), source.group, spec)
     return Part(source, trained, skipped), Part(source, held_out, skipped)
+
+
+def write_skipped(data: Dataset, file: Path) -> None:
+    """A line for each file that was skipped, with the reason; no file where none was."""
+    if data.skipped:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lines = sorted(f"{name}: {reason}\n" for name, reason in data.skipped.items())
+        file.write_text("".join(lines), encoding="utf-8")
 
 
 def split(count: int, group: int, spec: str) -> tuple[Sequence[int], Sequence[int]]:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import Progress
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -82,10 +83,14 @@ class Samples:
     def file(self, shard: int) -> Path:
         return self._folder / f"shard-{shard:05d}.safetensors"
 
-    def missing(self) -> list[int]:
-        """The shards that are not there, or shorter than they have to be."""
-        shards = range(-(-len(self) // PER_SHARD))
-        return [shard for shard in shards if _length(self.file(shard)) < len(self.seeds(shard))]
+    @property
+    def shards(self) -> int:
+        """How many there are to be."""
+        return -(-len(self) // PER_SHARD)
+
+    def lacks(self, shard: int) -> bool:
+        """Whether it is not there, or shorter than it has to be."""
+        return _length(self.file(shard)) < len(self.seeds(shard))
 
     def _read(self, name: str, index: int) -> Tensor:
         if not 0 <= index < len(self):
@@ -107,11 +112,11 @@ def ensure_samples(run: Run, teacher: Model, *, device: torch.device) -> tuple[S
         Samples(folder / "train", _repeated(train.prompts, plan.count), 0),
         Samples(folder / "held-out", _repeated(held_out.prompts, plan.held_out), 1 << 31),  # seeds have 32 bits
     )
-    if state.is_main_process:
-        _check_manifest(folder, _made_of(plan, size, teacher, train.prompts))
+    # Every process looks, so that all of them stop where one has to.
+    _check_manifest(folder, _made_of(plan, size, teacher, train.prompts), writes=state.is_main_process)
     state.wait_for_everyone()
-    missing = [(part, number) for part in parts for number in part.missing()]
-    own = missing[state.process_index :: state.num_processes]
+    shards = [(part, shard) for part in parts for shard in range(part.shards)]
+    own = [(part, shard) for part, shard in shards[state.process_index :: state.num_processes] if part.lacks(shard)]
     if own:
         teacher.to(device)
         _make(teacher, plan, size, own, device, show=state.is_main_process)
@@ -137,7 +142,7 @@ def _make(
     device: torch.device,
     show: bool,
 ) -> None:
-    with Progress(transient=True, disable=not show) as progress:
+    with Progress(console=Console(stderr=True), transient=True, disable=not show) as progress:
         bar = progress.add_task("The teacher's samples", total=sum(len(part.seeds(shard)) for part, shard in shards))
         for part, shard in shards:
             seeds, pieces = part.seeds(shard), []
@@ -196,16 +201,17 @@ def _made_of(plan: SamplesPlan, size: tuple[int, int], teacher: Model, prompts: 
     }
 
 
-def _check_manifest(folder: Path, wanted: Mapping[str, Any]) -> None:
-    """Write it where there is none. Raises TrainingError where it says something else."""
+def _check_manifest(folder: Path, wanted: Mapping[str, Any], *, writes: bool) -> None:
+    """Write it, if asked to, where there is none. Raises TrainingError where it says something else."""
     file = folder / "manifest.json"
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".part")
-        partial.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, file)
+        if writes:
+            folder.mkdir(parents=True, exist_ok=True)
+            partial = file.with_suffix(".part")
+            partial.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+            os.replace(partial, file)
         return
     except (OSError, ValueError) as error:
         raise TrainingError(f"{file} can't be read ({error}); delete {folder} and its samples are made anew.") from None

@@ -34,13 +34,13 @@ class Shapes:
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._size = size
-        self._chosen = np.random.default_rng(5).integers(0, len(_KINDS), COUNT)
-        self.prompts = [f"{_article(colour)} {colour} {form} on a {ground} ground" for form, colour, ground in self._kinds()]
+        self._chosen = [_KINDS[number] for number in np.random.default_rng(5).integers(0, len(_KINDS), COUNT)]
+        self.prompts = [_caption(*chosen) for chosen in self._chosen]
         self.names = [f"shape {index}" for index in range(COUNT)]
 
     def read(self, index: int) -> Picture:
         """uint8 H×W×3 RGB."""
-        form, colour, ground = _KINDS[self._chosen[index]]
+        form, colour, ground = self._chosen[index]
         height, width = self._size
         rng = np.random.default_rng((5, index))
         unit = _FINE * min(height, width)
@@ -50,12 +50,10 @@ class Shapes:
         cv2.fillPoly(picture, [np.rint(each + centre).astype(np.int32) for each in outlines], COLOURS[colour])
         return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
-    def _kinds(self) -> list[tuple[str, str, str]]:
-        return [_KINDS[number] for number in self._chosen]
 
-
-def _article(word: str) -> str:
-    return "an" if word[0] in "aeiou" else "a"
+def _caption(form: str, colour: str, ground: str) -> str:
+    article = "an" if colour[0] in "aeiou" else "a"
+    return f"{article} {colour} {form} on a {ground} ground"
 
 
 def _around(count: int, radii: tuple[float, ...], turn: float) -> Points:

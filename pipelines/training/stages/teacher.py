@@ -21,7 +21,7 @@ from pipelines.presets import Preset
 from pipelines.prompt import load_tokenizer
 from pipelines.settings import Settings
 from pipelines.training import fresh
-from pipelines.training.data.dataset import open_data
+from pipelines.training.data.dataset import open_data, write_skipped
 from pipelines.training.phase import Phase
 from pipelines.training.run import Run
 from pipelines.training.stages.teacher_autoencoder import AutoencoderPhase
@@ -45,6 +45,7 @@ def phases(run: Run, *, device: torch.device) -> Iterator[Phase]:
     if not train.has_pictures:
         raise TrainingError("A teacher learns from pictures, not from prompts alone: give a folder of them, or shards.")
     with PartialState().main_process_first():
+        write_skipped(train, folder / "skipped.txt")
         tokenizer = _tokenizer(folder / "tokenizer", train.prompts, settings.networks)
     preset = Preset(
         name=run.recipe.name,

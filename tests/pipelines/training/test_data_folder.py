@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import TrainingError
-from pipelines.training.data.dataset import open_data
+from pipelines.training.data.dataset import open_data, write_skipped
 
 SIZE = (64, 64)
 
@@ -39,7 +39,7 @@ def test_pictures_come_with_their_captions_at_the_size_asked_for(folder: Path) -
         assert prompt == train.prompts[index]
 
 
-def test_broken_tiny_and_captionless_pictures_are_named(folder: Path) -> None:
+def test_broken_tiny_and_captionless_pictures_are_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "broken.jpg").write_bytes(b"no picture at all")
     (folder / "broken.txt").write_text("broken")
     write(folder / "sub" / "tiny.png", 9, side=(31, 200), caption="tiny")
@@ -49,6 +49,11 @@ def test_broken_tiny_and_captionless_pictures_are_named(folder: Path) -> None:
     assert set(train.skipped) == {"broken.jpg", "sub/tiny.png", "silent.png", "empty.png"}
     assert "200×31" in train.skipped["sub/tiny.png"]
     assert len(train) + len(held_out) == 6
+    assert "4 skipped in" in caplog.text
+    assert "silent.png has no caption" in caplog.text
+    write_skipped(train, folder / "notes" / "skipped.txt")
+    lines = (folder / "notes" / "skipped.txt").read_text().splitlines()
+    assert [line.split(":")[0] for line in lines] == ["broken.jpg", "empty.png", "silent.png", "sub/tiny.png"]
 
 
 def test_a_picture_cut_short_is_replaced_by_the_next_good_one_with_its_caption(folder: Path) -> None:

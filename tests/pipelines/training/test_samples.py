@@ -135,6 +135,26 @@ def test_samples_of_another_plan_teacher_or_data_are_refused(tmp_path: Path, tea
             parameter.sub_(0.01)
 
 
+def test_two_processes_divide_what_is_missing(tmp_path: Path, teacher: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def state(index: int) -> Any:
+        return SimpleNamespace(
+            process_index=index, num_processes=2, is_main_process=index == 0, wait_for_everyone=lambda: None
+        )
+
+    monkeypatch.setattr(kept, "PartialState", lambda: state(1))
+    ensure_samples(run_of(tmp_path / "two"), teacher, device=CPU)
+    made = sorted(path.parent.name + path.name[-14:-12] for path in (tmp_path / "two").rglob("shard-*"))
+    assert made == ["held-out00", "train01"]
+    assert not (tmp_path / "two" / "samples" / "manifest.json").exists()  # the first process's to write
+    monkeypatch.setattr(kept, "PartialState", lambda: state(0))
+    ensure_samples(run_of(tmp_path / "two"), teacher, device=CPU)
+    monkeypatch.undo()
+    monkeypatch.setattr(kept, "PER_SHARD", 3)
+    whole = everything(ensure_samples(run_of(tmp_path / "one"), teacher, device=CPU))
+    monkeypatch.setattr(kept, "_make", None)  # nothing is missing
+    assert_same(everything(ensure_samples(run_of(tmp_path / "two"), teacher, device=CPU)), whole)
+
+
 def test_prompts_alone_are_enough(tmp_path: Path, teacher: Model) -> None:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("one\ntwo\nthree\n")
