@@ -42,7 +42,7 @@ def panels() -> list[tuple[str, str, str, Tensor]]:
         with torch.no_grad():
             points = student(noise)
         colour = ORANGE if name == distilled else BLUE
-        found.append((name, f"W₁ = {toy.wasserstein(points, target):.3f}", colour, points))
+        found.append((name, f"Wasserstein distance {toy.wasserstein(points, target):.3f}", colour, points))
     return found
 
 
