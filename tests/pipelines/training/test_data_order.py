@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pipelines.depth import DepthConditioner
 from pipelines.errors import TrainingError
 from pipelines.training.data import order
 from pipelines.training.data.dataset import open_data, split
@@ -111,3 +112,15 @@ def test_another_kind_of_map_can_be_plugged_in() -> None:
         draw_map("luma", picture, np.random.default_rng(0))
     add_map("luma", lambda shown, rng: shown[..., 1])
     np.testing.assert_allclose(draw_map("luma", picture, np.random.default_rng(0)), 0.2)
+
+
+def test_each_depth_map_is_a_stream_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The range of depths that is spread over black to white follows a stream; between pictures it must not."""
+    monkeypatch.setattr(DepthConditioner, "nearness", lambda self, image, estimator: image[..., 0].astype(np.float32))
+    ramp = np.repeat(np.linspace(0, 200, 64, dtype=np.uint8)[None, :, None], 64, 0).repeat(3, 2)
+    first = draw_map("depth", ramp, np.random.default_rng(0))
+    dimmer = draw_map("depth", ramp // 2 + 20, np.random.default_rng(0))
+    assert first.shape == (3, 64, 64)
+    assert (first.min(), first.max()) == (0, 1)  # near is white
+    assert first[0, 0, -1] > first[0, 0, 0]
+    np.testing.assert_allclose(dimmer, first, atol=0.03)
