@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: What the extra ``train`` installs, by the name it is imported under.
 EXTRA = ("accelerate", "peft", "scipy", "skimage", "tensorboard", "torch_fidelity")
-#: Names of skipped files that are printed; the others are counted.
+#: So much of what was skipped is printed; the rest is counted.
 _NAMED = 5
 
 
@@ -107,18 +107,15 @@ def _train(stages: Sequence[str], run: Run, until: int | None, console: Console)
     logging.getLogger("pipelines.training.data").addHandler(skipped)
     try:
         if not all(run.has(stage) for stage in stages):  # what is wrong with the data is said before anything is loaded
-            skipped.add(open_data(run.data or run.recipe.data, run.recipe.size)[0].skipped)
+            open_data(run.data or run.recipe.data, run.recipe.size)
         for stage in stages:
             if run.has(stage):
                 console.print(f"{stage}: done before, in {run.folder / stage}", soft_wrap=True, highlight=False)
                 continue
             train_stage(stage, run, until=until)
-            done = (
-                f"done, {run.folder / stage / 'model'}"
-                if run.has(stage)
-                else "not done yet; without --until it goes on"
-            )
-            console.print(f"{stage}: {done}", soft_wrap=True, highlight=False)
+            model = run.folder / stage / "model"
+            told = f"done, {model}" if run.has(stage) else "not done yet; without --until it goes on"
+            console.print(f"{stage}: {told}", soft_wrap=True, highlight=False)
     except KeyboardInterrupt:  # outside of the loop, which saves and says so itself
         errors.print("sdxs-live: stopped; the same command goes on with what was saved.")
         raise typer.Exit(130) from None
@@ -128,7 +125,7 @@ def _train(stages: Sequence[str], run: Run, until: int | None, console: Console)
 
 
 class _Skipped(logging.Handler):
-    """Gathers what the data room says of files that it leaves out."""
+    """Gathers what is said of files that the data leave out: once for those found at the start, then one by one."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -137,16 +134,9 @@ class _Skipped(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self._lines[record.getMessage()] = None
 
-    def add(self, files: Mapping[str, str]) -> None:
-        """What was left out when the data were opened: name → reason."""
-        self._lines.update({f"{name} is skipped: {reason}.": None for name, reason in files.items()})
-
     def say(self, console: Console) -> None:
-        """Count and first names, if there are any."""
-        if not self._lines:
-            return
-        console.print(f"{len(self._lines)} files of the data were skipped:", highlight=False)
+        """The first of it, and how much more there is; nothing where nothing was left out."""
         for line in list(self._lines)[:_NAMED]:
-            console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+            console.print(f"data: {line}", soft_wrap=True, highlight=False, markup=False)
         if len(self._lines) > _NAMED:
-            console.print(f"  and {len(self._lines) - _NAMED} more", highlight=False)
+            console.print(f"data: and {len(self._lines) - _NAMED} more", highlight=False)
