@@ -5,7 +5,9 @@ The student learns by feature matching alone at first (eq. 10), then by segmente
     Grad(θ) ≈ ∫₀^{αT} F(t, x_t) dt + λ_FM · ∂L_FM/∂θ
 
 Each sample contributes one t drawn from [0, αT] to the first segment and, where its noise is one that the teacher has
-painted from, its share of the second. α and λ_FM start high and are lowered.
+painted from, its share of the second. α and λ_FM start high and are lowered. The paper's second segment compares what
+both paint from x_t, t near T, which for a one-step student is its noise: so the encoder sees the pictures themselves,
+almost clean, as in the warm-up; whether it is to see them noised into that segment instead is a setting.
 """
 
 from __future__ import annotations
@@ -42,10 +44,12 @@ class Distilling:
 
     ``warmup``: the share of the steps with feature matching alone. ``alpha`` and ``matching``: α and λ_FM, from the
     warm-up's end to the last step. ``earliest``: t/T below which no score is asked. ``weighting``: w(t), one of
-    ``score_distillation.WEIGHTINGS``. ``guidance``: of the teacher's score (1: none).
+    ``score_distillation.WEIGHTINGS``. ``guidance``: of the teacher's score (1: none); that of its samples, or the two
+    segments pull apart.
     ``features``: ``unet``, ``vgg:FILE`` or ``dinov2:DIRECTORY`` (see ``losses.networks``). ``feature_weights``: w_l,
-    equal if empty. ``feature_window``: SSIM's. ``clean``: t/T at which the U-Net's encoder sees the pictures.
-    ``noised_segment``: whether, after the warm-up, it sees them at a t drawn from (αT, T] instead.
+    equal if empty. ``feature_window``: SSIM's; 3 is better than 7 where latents are 8×8. ``clean``: t/T at which the
+    U-Net's encoder sees the pictures. ``noised_segment``: whether, after the warm-up, it sees them at a t drawn from
+    (αT, T] instead.
     ``fake_rate``: a factor on the fake score's learning rate; ``fake_draws``: noised timesteps it learns from of each
     picture. ``fresh``: the share of noise that isn't the teacher's own, after the warm-up.
     ``style``: a LoRA for the frozen score alone, at ``style_scale``. ``regression``: weight of a plain mean square to
