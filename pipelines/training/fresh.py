@@ -21,6 +21,7 @@ from torch import nn
 from transformers.utils import logging
 
 from pipelines.presets import Preset
+from pipelines.training.removal import let_maps_through
 from pipelines.training.run import write_preset
 from pipelines.training.text import build_text_encoder
 
@@ -95,6 +96,7 @@ def controlnet(networks: Networks, base: Any, start: float) -> Any:
     map from the first step.
     """
     net = ControlNetModel.from_unet(base, conditioning_embedding_out_channels=networks.control_channels)
+    let_maps_through(net)
     if start:
         last = [*net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out]
         for layer in last:

@@ -187,6 +187,18 @@ def test_a_fresh_controlnet_starts_as_its_u_nets_encoder_and_adds_nothing(drop_m
     assert all(each.any() for each in [*down, middle])
 
 
+@pytest.mark.parametrize("channels", [(4, 8, 8, 8), (16, 32, 96, 256)])
+def test_of_a_map_of_few_lines_much_arrives_where_it_enters_the_u_net(channels: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    entry = student_controlnet(student_of(tiny_teacher.unet(), TO_SDXS_512), hint_channels=channels, zero_std=0.05)
+    entry = entry.controlnet_cond_embedding
+    lines = torch.zeros(1, 3, 64, 64)
+    lines[..., 20:22, :] = 1
+    with torch.no_grad():
+        moved = entry(lines) - entry(0 * lines)
+    assert moved.std() > 0.01  # with torch's own start 1e-6
+
+
 def assert_it_fits(unet: UNet2DConditionModel, control: ControlNetModel) -> tuple[list[torch.Tensor], torch.Tensor]:
     check_controlnet("it", {**control.config, "_class_name": "ControlNetModel"}, "the student", unet.config)
     given = torch.randn(1, 4, 8, 8), torch.tensor([500]), torch.randn(1, 5, 32)
