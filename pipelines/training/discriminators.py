@@ -48,7 +48,7 @@ class FeatureHeads(nn.Module):
     """Small heads on another network's features (Projected GANs, arXiv 2111.01007; as on a frozen diffusion U-Net's
     encoder in LADD, arXiv 2403.12015): maps B×C_i×h_i×w_i to logits, all of a sample's patches side by side, B×N.
 
-    ``widths``: the C_i. Each map is brought to mean 0 and deviation 1 in each sample by ``normalised`` beforehand.
+    ``widths``: the C_i. The maps should come with a mean of about 0 and a deviation of about 1.
     """
 
     def __init__(self, widths: Sequence[int], channels: int) -> None:
@@ -68,8 +68,3 @@ class FeatureHeads(nn.Module):
         with full_precision(features[0].device):
             answers = [head(each.float()).flatten(1) for head, each in zip(self.heads, features, strict=True)]
         return torch.cat(answers, 1)
-
-
-def normalised(features: Tensor) -> Tensor:
-    """Mean 0 and deviation 1 in each sample over its channels and places, float32."""
-    return functional.layer_norm(features.float(), features.shape[1:])

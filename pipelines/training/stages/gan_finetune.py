@@ -26,7 +26,7 @@ from pipelines.training.data.dataset import Dataset, open_data
 from pipelines.training.data.order import index_at
 from pipelines.training.data.samples import Samples, ensure_samples
 from pipelines.training.dice import Dice
-from pipelines.training.discriminators import FeatureHeads, normalised
+from pipelines.training.discriminators import FeatureHeads
 from pipelines.training.distance import descriptors, kernel_distance
 from pipelines.training.features import encoder_features
 from pipelines.training.losses.adversarial import frozen, game, generator_loss
@@ -46,19 +46,21 @@ class GanPlan:
 
     ``adversarial``: λ, the game's weight; ``anchor``: μ. ``fresh``: the share of samples that start from fresh noise
     instead of a triplet's. ``pictures``: the data set's pictures, encoded, are the real ones, instead of the teacher's
-    samples. ``noised``: the lowest and highest timestep, as shares of T, at which the discriminator looks.
-    ``critic_channels``: width of its heads; ``critic_rate``: a factor on the learning rate. ``r1`` is γ and
-    ``r1_sigma`` its σ (``losses.adversarial``), on features of deviation 1.
+    samples. ``adversarial_from``: the share of the steps in which the discriminator trains alone. ``noised``: the
+    lowest and highest timestep, as shares of T, at which it looks: small ones show what is fine. ``critic_channels``:
+    width of its heads; ``critic_rate``: a factor on the learning rate. ``r1`` is γ and ``r1_sigma`` its σ
+    (``losses.adversarial``), on features of deviation 1.
     """
 
     plan: Plan
     rank: int = 2
     convolutions: bool = False
     adversarial: float = 1.0
+    adversarial_from: float = 0.25
     anchor: float = 1.0
     fresh: float = 0.5
     pictures: bool = False
-    noised: tuple[float, float] = (0.02, 0.7)
+    noised: tuple[float, float] = (0.02, 0.4)
     critic_channels: int = 64
     critic_rate: float = 1.0
     r1: float = 0.1
@@ -82,6 +84,7 @@ class Arena:
         self.settings, self.teacher, self.student = settings, teacher, student
         self.lora = TrainedLora(student.unet, settings.rank, convolutions=settings.convolutions)
         self.heads = FeatureHeads(_widths(teacher.unet), settings.critic_channels)
+        self._scales: list[tuple[Tensor, Tensor]] = []
 
     def paint(self, noise: Tensor, words: Words, unet: Any = None) -> Tensor:
         """The student's latents."""
@@ -92,15 +95,32 @@ class Arena:
         fresh = dice.uniform() < self.settings.fresh
         return torch.where(fresh.view(-1, 1, 1, 1), dice.normal(*batch["noise"].shape[1:]), batch["noise"])
 
+    @torch.no_grad()
+    def measure(self, latents: Tensor, words: Words) -> None:
+        """Take each channel's mean and deviation from true latents, through noise of all levels that will be used: they
+        stay what they are from then on. The same latents give the same numbers."""
+        low, high = self._levels()
+        t = torch.linspace(low, high - 1, len(latents), device=latents.device).long()
+        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(latents.device)
+        features = [each.float() for each in self._features(latents, words, t, noise)]
+        places = (0, 2, 3)
+        self._scales = [(each.mean(places, True), each.std(places, keepdim=True) + 1e-4) for each in features]
+
     def look(self, latents: Tensor, words: Words, t: Tensor, noise: Tensor) -> list[Tensor]:
-        """The teacher's features of latents noised to t, each of mean 0 and deviation 1 in each sample."""
-        noisy = self.teacher.diffusion.add_noise(latents, noise, t)
-        return [normalised(each) for each in encoder_features(self.teacher.unet, noisy, t, words)]
+        """The teacher's features of latents noised to t, of about mean 0 and deviation 1 by ``measure``."""
+        features = self._features(latents, words, t, noise)
+        return [(each.float() - mean) / std for each, (mean, std) in zip(features, self._scales, strict=True)]
 
     def moment(self, latents: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
         """At which t, through which noise the discriminator looks."""
-        low, high = (round(share * self.teacher.diffusion.timesteps) for share in self.settings.noised)
-        return dice.integers(low, high), dice.normal(*latents.shape[1:])
+        return dice.integers(*self._levels()), dice.normal(*latents.shape[1:])
+
+    def _levels(self) -> tuple[int, int]:
+        low, high = self.settings.noised
+        return round(low * self.teacher.diffusion.timesteps), round(high * self.teacher.diffusion.timesteps)
+
+    def _features(self, latents: Tensor, words: Words, t: Tensor, noise: Tensor) -> list[Tensor]:
+        return encoder_features(self.teacher.unet, self.teacher.diffusion.add_noise(latents, noise, t), t, words)
 
 
 class StudentPlayer(nn.Module):
@@ -112,6 +132,8 @@ class StudentPlayer(nn.Module):
 
     def forward(self, batch: Batch, dice: Dice) -> dict[str, Tensor]:
         arena, settings = self._arena, self._arena.settings
+        if dice.step < settings.adversarial_from * settings.plan.steps:
+            return {"loss": batch["noise"].new_zeros(())}
         words, noise = arena.student.words(batch["prompt"]), arena.noise(batch, dice)
         with torch.no_grad(), arena.lora.switched_off():
             before = arena.paint(noise, words)
@@ -182,6 +204,9 @@ class GanPhase:
         self.arena.teacher.to(device)
         self.arena.student.to(device)
         self.arena.heads.to(device)
+        known = [self._train[i] for i in range(min(LOOKED_AT, len(self._train)))]
+        words = self.arena.student.words([each["prompt"] for each in known])
+        self.arena.measure(torch.stack([each["latents"] for each in known]).to(device), words)
 
     def fetch(self, position: int) -> Mapping[str, Any]:
         sample = self._train[index_at(position, len(self._train), self.plan.seed)]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipelines.training.discriminators import FeatureHeads, PatchDiscriminator, normalised
+from pipelines.training.discriminators import FeatureHeads, PatchDiscriminator
 from pipelines.training.losses.adversarial import discriminator_loss, frozen, game, generator_loss, r1
 
 
@@ -83,10 +83,7 @@ def test_a_patch_discriminator_judges_each_patch_and_sample_on_its_own() -> None
 def test_heads_answer_for_every_place_of_every_feature() -> None:
     torch.manual_seed(4)
     heads = FeatureHeads([8, 16], 4)
-    features = [normalised(3 + 7 * torch.randn(2, 8, 4, 4)), normalised(torch.randn(2, 16, 2, 2))]
-    for each in features:
-        assert torch.allclose(each.mean((1, 2, 3)), torch.zeros(2), atol=1e-5)
-        assert torch.allclose(each.square().mean((1, 2, 3)), torch.ones(2), atol=1e-3)
+    features = [torch.randn(2, 8, 4, 4), torch.randn(2, 16, 2, 2)]
     answers = heads(features)
     assert answers.shape == (2, 4 * 4 + 2 * 2)
     assert torch.allclose(heads([each[1:] for each in features]), answers[1:], atol=1e-6)
