@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipelines.training.run import Run
 
 #: What the extra ``train`` installs, by the name it is imported under.
-EXTRA = ("accelerate", "peft", "scipy", "skimage", "tensorboard", "torch_fidelity")
+EXTRA = ("accelerate", "braceexpand", "peft", "scipy", "skimage", "tensorboard", "torch_fidelity")
 #: So much of what was skipped is printed; the rest is counted.
 _NAMED = 5
 
