@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.tensor import DTensor
 
 from pipelines.errors import TrainingError, TrainingStopped
 from pipelines.training.averages import Averages
@@ -28,6 +28,7 @@ from pipelines.training.pace import Pace
 from pipelines.training.phase import Batch, Phase, Plan
 from pipelines.training.plan_file import same_plan
 from pipelines.training.progress import Progress
+from pipelines.training.sharding import unsharded, whole_weights
 from pipelines.training.stopping import Stopping
 
 
@@ -138,7 +139,8 @@ class Trainer:
                 sums[key] = sums.get(key, torch.zeros((), device=value.device)) + part * value.detach().float()
         self._check(sums["loss"], "loss")
         if any(parameter.grad is not None for parameter in player.parameters()):
-            norm = self.accelerator.clip_grad_norm_(player.parameters(), self.plan.clip)
+            self.accelerator.unscale_gradients(optimizer)
+            norm = nn.utils.clip_grad_norm_(player.parameters(), self.plan.clip)
             if self.accelerator.scaler is None:  # in half precision the scaler skips such steps and goes on
                 self._check(norm, "gradient")
             optimizer.step()
@@ -154,8 +156,9 @@ class Trainer:
             places = range(first + start, first + end)
             yield slice(start, end), Dice(self.plan.seed, self.step, places, turn=turn, device=self.accelerator.device)
 
-    def _check(self, value: Any, what: str) -> None:
-        together = self.accelerator.reduce(torch.as_tensor(value).detach().float(), "sum")
+    def _check(self, value: Tensor, what: str) -> None:
+        whole = value.full_tensor() if isinstance(value, DTensor) else value
+        together = self.accelerator.reduce(whole.detach().float(), "sum")
         if math.isfinite(float(together)):
             return
         newest = self._checkpoints.newest
@@ -181,7 +184,7 @@ class Trainer:
         """Validation numbers and a grid, every process alike: sharded networks need all of them."""
         if not validate and not picture:
             return
-        with self._averages.applied():
+        with self._averages.applied(), unsharded(self._players.values()):
             if validate:
                 self._journal.validated(self.step, self.phase.validate())
             if picture:
@@ -190,7 +193,7 @@ class Trainer:
     def _export(self, folder: Path) -> None:
         """The averaged weights, whole in the first process."""
         with self._averages.applied():
-            weights = {name: _whole(network) for name, network in self.phase.averaged.items()}
+            weights = {name: whole_weights(network) for name, network in self.phase.averaged.items()}
         if self.accelerator.is_main_process:
             self.phase.export(folder, weights)
         self.accelerator.wait_for_everyone()
@@ -228,13 +231,6 @@ def learning_rate(plan: Plan, step: int) -> float:
         * min(1, (step + 1) / max(plan.warmup, 1))
         * (0.02 + 0.49 * (1 + math.cos(math.pi * progress)))
     )
-
-
-def _whole(network: nn.Module) -> dict[str, Tensor]:
-    """A network's weights on the CPU, put together where they are sharded."""
-    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    state: dict[str, Any] = get_model_state_dict(network, options=options)
-    return {key: value.detach().cpu().clone() for key, value in state.items()}
 
 
 def _share(plan: Plan, processes: int) -> int:

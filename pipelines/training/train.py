@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 
 from pipelines.errors import TrainingError
 from pipelines.training.loop import Trainer
@@ -31,7 +32,7 @@ def train(stage: str, run: Run, *, until: int | None = None) -> None:
     """
     if stage not in _PHASES:
         raise TrainingError(f"There is no stage {stage!r}; the stages are {', '.join(STAGES)}.")
-    state = PartialState()
+    state = join()
     if state.is_main_process:
         _claim(run)
     state.wait_for_everyone()
@@ -44,9 +45,16 @@ def train(stage: str, run: Run, *, until: int | None = None) -> None:
         trainer.run(until=until, exported=last)
         if trainer.step < phase.plan.steps:
             return
+        del trainer, phase  # before the next one is built: together they may be too large
     if last is not None and last != run.folder / stage / "model" and state.is_main_process:
         write_model(last, run.folder / stage / "model", {})
     state.wait_for_everyone()
+
+
+def join() -> PartialState:
+    """This process among those that accelerate's launcher started. Who asks first says what they run on, and accelerate
+    itself hears of the launcher's ``--cpu`` only later."""
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
 
 
 def _claim(run: Run) -> None:
