@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from pipelines.training.data.samples import SamplesPlan
 from pipelines.training.fresh import Networks
 from pipelines.training.one_step_players import Distilling
@@ -15,22 +17,27 @@ from pipelines.training.stages.one_step import OneStepPlan
 from pipelines.training.stages.teacher_plan import TeacherPlan
 from pipelines.training.stages.unet import UNetPlan
 
+_CONTROL = (8, 8, 16, 16)
+#: ``guidance`` is that of the teacher's samples: otherwise the two segments would pull apart.
+_METHOD = Distilling(warmup=0.4, guidance=2.0, feature_window=3, fake_draws=2)
+
 _TEACHER = TeacherPlan(
     networks=Networks(
         autoencoder_channels=16,
-        encoder_blocks=(0, 0, 1, 1),
-        decoder_blocks=(1, 1, 0, 0),
+        encoder_blocks=(0, 1, 1, 1),
+        decoder_blocks=(2, 1, 1, 0),
         channels=(32, 48, 64, 64),
         norm_groups=8,
-        control_channels=(8, 8, 16, 16),
+        control_channels=_CONTROL,
         text_width=48,
         text_layers=1,
         text_length=16,
         vocabulary=1024,
     ),
-    autoencoder=Plan(steps=150, learning_rate=3e-3, batch=16, ema=0.98),
-    diffusion=Plan(steps=200, learning_rate=2e-3, batch=16, ema=0.98),
-    controlnet=Plan(steps=60, learning_rate=2e-3, batch=16, ema=0.97),
+    autoencoder=Plan(steps=150, learning_rate=4e-3, batch=16, ema=0.97),
+    diffusion=Plan(steps=300, learning_rate=3e-3, batch=16, ema=0.98),
+    controlnet=Plan(steps=100, learning_rate=6e-3, batch=16, ema=0.95),
+    control_start=0.1,
     shown_steps=8,
     shown_guidance=2.0,
 )
@@ -43,7 +50,7 @@ RECIPE = Recipe(
     teacher_plan=_TEACHER,
     samples=SamplesPlan(count=128, held_out=32, steps=8, guidance=2.0, batch=32),
     decoder=DecoderPlan(
-        plan=Plan(steps=80, learning_rate=3e-3, batch=8, ema=0.97),
+        plan=Plan(steps=150, learning_rate=3e-3, batch=8, ema=0.97),
         channels=16,
         blocks=(1, 1, 0, 0),
         encoder_channels=16,
@@ -51,14 +58,16 @@ RECIPE = Recipe(
         critic_channels=16,
     ),
     removal=Removal(),
-    unet=UNetPlan(plan=Plan(steps=80, learning_rate=2e-3, batch=16, ema=0.97, checkpoint_every=20)),
-    one_step=OneStepPlan(
-        plan=Plan(steps=60, learning_rate=1e-3, batch=8, ema=0.97), method=Distilling(warmup=0.5, guidance=1.0)
-    ),
+    unet=UNetPlan(plan=Plan(steps=100, learning_rate=3e-3, batch=16, ema=0.97, checkpoint_every=20)),
+    one_step=OneStepPlan(plan=Plan(steps=80, learning_rate=3e-3, batch=8, ema=0.97), method=_METHOD),
     controlnet=ControlNetPlan(
-        distil=Plan(steps=40, learning_rate=2e-3, batch=8, ema=0.95),
-        one_step=Plan(steps=40, learning_rate=1e-3, batch=8, ema=0.95),
-        method=Distilling(fresh=0.0, warmup=0.5),
+        distil=Plan(steps=60, learning_rate=3e-3, batch=8, ema=0.95),
+        one_step=Plan(steps=60, learning_rate=3e-3, batch=8, ema=0.95),
+        hint_channels=_CONTROL,
+        method=dataclasses.replace(_METHOD, fresh=0.0, regression=1.0),
+        pictures=True,
     ),
-    gan_finetune=GanPlan(plan=Plan(steps=20, learning_rate=5e-4, batch=8, ema=0.9), critic_channels=16),
+    gan_finetune=GanPlan(
+        plan=Plan(steps=60, learning_rate=2e-3, batch=8, ema=0.95), convolutions=True, critic_channels=16
+    ),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from pipelines.training.data.samples import SamplesPlan
 from pipelines.training.fresh import Networks
 from pipelines.training.one_step_players import Distilling
@@ -14,6 +16,9 @@ from pipelines.training.stages.gan_finetune import GanPlan
 from pipelines.training.stages.one_step import OneStepPlan
 from pipelines.training.stages.teacher_plan import TeacherPlan
 from pipelines.training.stages.unet import UNetPlan
+
+#: ``guidance`` is that of the teacher's samples: otherwise the two segments would pull apart.
+_METHOD = Distilling(warmup=0.25, guidance=2.0, feature_window=3, fake_draws=2)
 
 _TEACHER = TeacherPlan(
     networks=Networks(
@@ -52,12 +57,12 @@ RECIPE = Recipe(
     ),
     removal=Removal(),
     unet=UNetPlan(plan=Plan(steps=1000, learning_rate=1.5e-3, batch=16, ema=0.99), guidance=2.0),
-    one_step=OneStepPlan(plan=Plan(steps=600, learning_rate=1e-3, batch=12, ema=0.99), method=Distilling(guidance=2.0)),
+    one_step=OneStepPlan(plan=Plan(steps=600, learning_rate=2e-3, batch=12, ema=0.99), method=_METHOD),
     controlnet=ControlNetPlan(
         distil=Plan(steps=300, learning_rate=1.5e-3, batch=12, ema=0.98),
         one_step=Plan(steps=300, learning_rate=1e-3, batch=12, ema=0.98),
         hint_channels=(16, 16, 32, 32),
-        method=Distilling(fresh=0.0),
+        method=dataclasses.replace(_METHOD, fresh=0.0),
     ),
     gan_finetune=GanPlan(plan=Plan(steps=150, learning_rate=5e-4, batch=12, ema=0.95), critic_channels=32),
 )
