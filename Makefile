@@ -18,8 +18,15 @@ install: $(VENV)/.installed
 run: $(VENV)/.installed
 	$(VENV)/bin/sdxs-live serve --model embedded --open $(ARGS)
 
+# What only computes runs two at a time, a thread each; what has clocks, sockets or a browser in it runs alone.
+COMPUTING := tests/test_training_chain.py tests/pipelines
 test: $(VENV)/.browser
+ifeq ($(strip $(ARGS)),)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile $(COMPUTING)
+	$(PY) -m pytest $(addprefix --ignore=,$(COMPUTING))
+else
 	$(PY) -m pytest $(ARGS)
+endif
 
 check: $(VENV)/.tested
 	$(PY) -m ruff check .

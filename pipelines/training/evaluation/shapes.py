@@ -44,8 +44,8 @@ class ShapesJudge:
         self._network = network.eval().requires_grad_(False)
 
     def __call__(self, pictures: Sequence[Picture]) -> Features:
-        """Features N×96 of uint8 H×W×3 RGB pictures."""
-        found = [self._network.features(batch) for batch in batches(_sized(pictures))]
+        """Features N×96 of uint8 H×W×3 RGB pictures, each in its deviations over drawn pictures."""
+        found = [self._network.features(batch) / self._network.spread for batch in batches(_sized(pictures))]
         return torch.cat(found).double().numpy()
 
     def obeyed(self, pictures: Sequence[Picture], prompts: Sequence[str]) -> dict[str, float]:
@@ -99,6 +99,8 @@ def obeyed_scores(shares: dict[str, float], *, about: str) -> list[Score]:
 
 
 class _Network(nn.Module):
+    spread: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
@@ -106,6 +108,7 @@ class _Network(nn.Module):
             *(nn.Conv2d(24, 48, 3, stride=2, padding=1), nn.GroupNorm(4, 48), nn.SiLU()),
             *(nn.Flatten(), nn.Linear(48 * (SIDE // 8) ** 2, WIDTH), nn.SiLU()),
         )
+        self.register_buffer("spread", torch.ones(WIDTH))
         self.heads = nn.ModuleList(nn.Linear(WIDTH, len(names)) for names in PARTS.values())
 
     def features(self, pictures: Tensor) -> Tensor:
@@ -134,6 +137,8 @@ def _train(network: _Network, rng: np.random.Generator) -> _Network:
         loss.backward()
         optimizer.step()
         schedule.step()
+    with torch.no_grad():
+        network.spread = torch.cat([network.features(batch) for batch in batches(drawn)]).std(0).clamp(min=1e-3)
     return network
 
 

@@ -57,10 +57,10 @@ RECIPE = Recipe(
     ),
     removal=Removal(),
     unet=UNetPlan(plan=Plan(steps=1000, learning_rate=1.5e-3, batch=16, ema=0.99), guidance=2.0),
-    one_step=OneStepPlan(plan=Plan(steps=600, learning_rate=2e-3, batch=12, ema=0.99), method=_METHOD),
+    one_step=OneStepPlan(plan=Plan(steps=1500, learning_rate=2e-3, batch=12, ema=0.99), method=_METHOD),
     controlnet=ControlNetPlan(
-        distil=Plan(steps=300, learning_rate=1.5e-3, batch=12, ema=0.98),
-        one_step=Plan(steps=300, learning_rate=1e-3, batch=12, ema=0.98),
+        distil=Plan(steps=400, learning_rate=1.5e-3, batch=12, ema=0.98),
+        one_step=Plan(steps=400, learning_rate=1e-3, batch=12, ema=0.98),
         hint_channels=(16, 16, 32, 32),
         method=dataclasses.replace(_METHOD, fresh=0.0),
     ),
