@@ -138,9 +138,9 @@ def write(found: dict[str, dict[str, float]], shown: dict[str, list[Picture]], a
     bgr = cv2.cvtColor(sheet(shown), cv2.COLOR_RGB2BGR)
     cv2.imwrite(str(DOCS / "ablation.jpg"), bgr, [cv2.IMWRITE_JPEG_QUALITY, 90])
     page = DOCS / "training.md"
-    marked = re.compile(r"(<!-- ablation -->\n).*?(\n<!-- /ablation -->)", re.DOTALL)
+    marked = re.compile(r"(<!-- ablation -->\n).*?(<!-- /ablation -->)", re.DOTALL)
     text = page.read_text(encoding="utf-8")
-    page.write_text(marked.sub(lambda match: f"{match[1]}{table(found)}{match[2]}", text), encoding="utf-8")
+    page.write_text(marked.sub(lambda match: f"{match[1]}{table(found)}\n{match[2]}", text), encoding="utf-8")
 
 
 def main(
