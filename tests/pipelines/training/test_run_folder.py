@@ -39,7 +39,8 @@ def test_a_model_with_one_part_exchanged_is_whole_and_loads(tmp_path: Path) -> N
     assert (target / "vae" / "diffusion_pytorch_model.safetensors").stat().st_nlink == 2, "what stays is linked"
     assert loaded.preset is not None
     assert (loaded.preset.name, loaded.preset.size) == ("mine", (64, 64))
-    picture = SDXSPipeline.from_pretrained(target, device="cpu", backend="eager")(torch.rand(1, 3, 64, 64), [Settings(prompt="a")])
+    pipeline = SDXSPipeline.from_pretrained(target, device="cpu", backend="eager")
+    picture = pipeline(torch.rand(1, 3, 64, 64), [Settings(prompt="a")])
     assert picture.shape == (1, 3, 64, 64)
 
 
