@@ -68,5 +68,5 @@ def full_size(
             one_step=plan(5_000, 1e-5),
             method=Distilling(guidance=guidance, fresh=0.0),
         ),
-        gan_finetune=GanPlan(plan=plan(1_000, 1e-5, batch=256, ema=0.99)),
+        gan_finetune=GanPlan(plan=plan(1_000, 1e-4, batch=256, ema=0.99)),  # usual for a LoRA of so low a rank
     )
