@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 PIP    := $(PY) -m pip --disable-pip-version-check
 ARGS   ?=
 
-.PHONY: help install run test check bench clean
+.PHONY: help install run test test-training test-pipelines check bench clean
 help:
 	@echo "make run      set up and open the studio with the embedded model (ARGS='--port 9000' passes options)"
 	@echo "make test     set up and run every test (ARGS='-k canny' passes options)"
@@ -18,15 +18,21 @@ install: $(VENV)/.installed
 run: $(VENV)/.installed
 	$(VENV)/bin/sdxs-live serve --model embedded --open $(ARGS)
 
-# What only computes runs two at a time, a thread each; what has clocks, sockets or a browser in it runs alone.
-COMPUTING := tests/test_training_chain.py tests/pipelines
+# What only computes runs as two processes of a thread each; what has clocks, sockets or a browser in it runs alone.
+TRAINING := tests/test_training_chain.py tests/pipelines/training
 test: $(VENV)/.browser
 ifeq ($(strip $(ARGS)),)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile $(COMPUTING)
-	$(PY) -m pytest $(addprefix --ignore=,$(COMPUTING))
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target --keep-going test-training test-pipelines
+	$(PY) -m pytest --ignore=tests/test_training_chain.py --ignore=tests/pipelines
 else
 	$(PY) -m pytest $(ARGS)
 endif
+
+test-training: $(VENV)/.browser
+	@OMP_NUM_THREADS=1 $(PY) -m pytest $(TRAINING)
+
+test-pipelines: $(VENV)/.browser
+	@OMP_NUM_THREADS=1 $(PY) -m pytest tests/pipelines --ignore=tests/pipelines/training
 
 check: $(VENV)/.tested
 	$(PY) -m ruff check .
