@@ -49,9 +49,11 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Run:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # on a busy machine two that wait for each other in every layer are far slower
     run = Run(folder=tmp_path_factory.mktemp("chain"), recipe=RECIPES["debug"])
-    for stage in STAGES:
-        train(stage, run)
-    torch.set_num_threads(threads)
+    try:
+        for stage in STAGES:
+            train(stage, run)
+    finally:
+        torch.set_num_threads(threads)
     return run
 
 

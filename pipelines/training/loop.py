@@ -94,14 +94,14 @@ class Trainer:
                 losses.append(next(iter(scalars.values())))
                 self._journal.add(self.step, scalars)
                 progress.update(self.step, losses[-1])
-                if stop:
+                if stop and self.step < last:
                     break
                 if pace.is_due(self.step):
                     self.save()
                 self._look_if_due(last)
             if losses or not self._checkpoints.steps():
                 self.save()
-            if stopping.asked and self.step < last:
+            if stopping.asked:  # also in the last step: another phase may follow
                 raise TrainingStopped(
                     f"Stopped at step {self.step} of {self.plan.steps} of {self.phase.name}; everything is saved, and "
                     "the same command goes on from there."

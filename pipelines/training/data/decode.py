@@ -52,7 +52,7 @@ def _opened(file: Path | io.BytesIO) -> Image.Image:
             return Image.open(file)
     except Image.DecompressionBombWarning:
         raise Unusable(f"has more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
-    except Exception:
+    except Exception:  # decoders raise many kinds for a broken file
         raise Unusable("is no picture that can be read") from None
 
 

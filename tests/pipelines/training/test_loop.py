@@ -107,6 +107,16 @@ def test_an_interrupt_saves_and_says_how_to_go_on(tmp_path: Path, number: signal
     assert curve(tmp_path / "parts") == curve(tmp_path / "whole")
 
 
+def test_an_interrupt_in_the_last_step_ends_there_and_nothing_is_missing(tmp_path: Path) -> None:
+    interrupt = LinePhase(after=lambda position: position == 8 * 11 and os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(TrainingStopped, match="step 12 of 12"):
+        Trainer(interrupt, tmp_path / "run").run(exported=tmp_path / "model")
+    assert read_journal(tmp_path / "run", VALIDATION)[-1]["step"] == 12
+    assert not (tmp_path / "model").exists()
+    assert Trainer(LinePhase(), tmp_path / "run").run(exported=tmp_path / "model") == []
+    assert (tmp_path / "model" / "net.safetensors").is_file()
+
+
 def test_old_checkpoints_go_and_each_holds_a_model(tmp_path: Path) -> None:
     Trainer(LinePhase(), tmp_path).run()
     found = sorted(each.name for each in (tmp_path / "checkpoints").iterdir())
