@@ -1,0 +1,112 @@
+"""Styles painted from edges and colours: stained glass, comic, watercolour, oil, toy and pixel art."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from pipelines.training.drawn.colouring import lightness, paint
+from pipelines.training.drawn.scene import Image, Plane, Scene, blurred, flat, mix, shifted, step, tiled
+
+_ROWS, _COLUMNS = np.mgrid[0:8, 0:8].astype(np.float32)
+DOTS = np.minimum(np.hypot(_ROWS - 3.5, _COLUMNS - 3.5), np.hypot(4 - np.abs(_ROWS - 3.5), 4 - np.abs(_COLUMNS - 3.5)))
+LAMP = np.array([-0.48, -0.58, 0.66], np.float32)  # the direction to it: upper left, in front
+HALFWAY = (LAMP + np.array([0, 0, 1], np.float32)) / np.float32(np.linalg.norm(LAMP + np.array([0, 0, 1])))
+WEAVE = (0.25 * (np.cos(_ROWS * np.pi / 2) * np.cos(_COLUMNS * np.pi / 4))).astype(np.float32)
+
+
+def stained_glass(scene: Scene) -> Image:
+    """Jewel panes, lit from behind and brightest in their middle, in dark lead."""
+    glass = _deeper(paint(scene, 1.3), 1.5)
+    lit = 0.70 + 0.46 * (1 - scene.near(9))
+    panes = np.clip(glass * lit[..., None], 0, 1)
+    lead = scene.line(2.5)
+    sheen = np.clip(shifted(scene.line(1.6), -1, -1) - scene.line(1.6), 0, 1)
+    return mix(mix(panes, flat(scene, 1.0, 0.97, 0.85), sheen * 0.25), flat(scene, 0.045, 0.04, 0.05), lead)
+
+
+def comic(scene: Scene) -> Image:
+    """Flat loud colours in few steps of light, dots of the printing screen in the shadows, bold black outlines."""
+    colours = _deeper(paint(scene, 1.25), 1.15)
+    loud = _in_steps(colours, 4, 0.7)
+    dots = step(4.3 * (1 - lightness(colours)) - tiled(DOTS, scene), -0.8, 0.8) * 0.10
+    return mix(loud * (1 - dots)[..., None], flat(scene, 0.05, 0.04, 0.07), scene.line(2.4))
+
+
+def watercolour(scene: Scene) -> Image:
+    """Thin washes on white paper: pigment gathers at the edges, and the wash runs out far from them."""
+    pigment = np.clip(paint(scene, 1.3), 0.05, 1)
+    gap = np.clip(blurred(shifted(scene.edges, -3, -3), 1.4) * 3, 0, 1) * (1 - scene.crowd)
+    thickness = (0.20 + 0.36 * scene.near(30)) * (1 - 0.55 * gap) + 0.55 * scene.near(3) * (1 - gap)
+    paper = flat(scene, 0.985, 0.978, 0.960) - (0.030 * tiled(WEAVE, scene))[..., None]
+    washed = paper * np.power(pigment, thickness[..., None])
+    return mix(washed, 0.70 * np.power(pigment, 1.6), scene.line(1.6) * (0.9 - 0.25 * scene.crowd))
+
+
+def oil(scene: Scene) -> Image:
+    """Thick saturated paint, brushed along the edges, lit from the upper left, with contours of the same paint."""
+    body = _deeper(paint(scene, 1.2), 1.15)
+    strokes = _strokes(scene)
+    right, down = _slopes(scene.glow(2.0))
+    relief = np.clip(-2.4 * (right + down), -0.25, 0.35)
+    lit = 1 + 0.10 * strokes + relief
+    hues = np.array([0.035, 0.0, -0.035], np.float32) * strokes[..., None]  # warm on a stroke's back, cool beside it
+    painted = np.clip(body * lit[..., None] + hues, 0, 1)
+    return mix(painted, 0.30 * body, scene.line(1.9) * (0.95 - 0.3 * scene.crowd))
+
+
+def toy(scene: Scene) -> Image:
+    """Smooth plastic cushions under a soft lamp, with highlights and creases."""
+    body = np.power(paint(scene, 1.3), np.float32(0.88))
+    right, down = (blurred(slope, 2.0) * (1 - 0.6 * scene.crowd) for slope in scene.relief)
+    normal = np.stack([-right * 0.42, -down * 0.42, np.ones_like(right)], -1)
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+    diffuse = np.clip(normal @ LAMP, 0, 1)
+    shine = step(normal @ HALFWAY, 0.955, 0.995) * scene.near(16)
+    shade = (0.56 + 0.62 * diffuse) * (1 - 0.28 * scene.near(3))
+    plastic = np.clip(body * shade[..., None] + 0.34 * shine[..., None], 0, 1)
+    return mix(plastic, 0.26 * body, scene.line(1.7) * (0.95 - 0.3 * scene.crowd))
+
+
+def pixel_art(scene: Scene) -> Image:
+    """Blocks of four pixels in few steps of light, outlined darkly in blocks of two."""
+    colours = _blocks(paint(scene, 1.25), 4)
+    levels = _in_steps(colours, 6, 0.8, soft=0.1)
+    outline = _blocks(scene.edges, 2)
+    return mix(levels, 0.20 * levels, step(outline, 0.2, 0.5))
+
+
+def _in_steps(colours: Image, count: int, amount: float, soft: float = 0.3) -> Image:
+    """Lightness in ``count`` steps with ``soft`` risers (0..0.5), the hues as they were."""
+    light = lightness(colours)
+    steps = light * count
+    whole = np.floor(steps)
+    stepped = (whole + step(steps - whole, 0.5 - soft, 0.5 + soft)) / count
+    return np.clip(colours + (np.float32(amount) * (stepped - light))[..., None], 0, 1).astype(np.float32)
+
+
+def _deeper(colours: Image, power: float) -> Image:
+    """Darker and more saturated: what a thicker layer of the same glass or ink lets through."""
+    return np.power(np.clip(colours, 0, 1), power).astype(np.float32)
+
+
+def _strokes(scene: Scene) -> Plane:
+    """Bristle marks in -1..1 that run as the nearby lines do; a weave where nothing prevails."""
+    level, rising = scene.direction
+    rows, columns = np.mgrid[0 : scene.height, 0 : scene.width].astype(np.float32)
+    turn = np.float32(2 * np.pi / 8)
+    marks = []
+    for share, across in ((level, rows), (-level, columns), (rising, rows + columns), (-rising, rows - columns)):
+        marks.append((0.12 + np.maximum(share, 0)) * (np.sin(across * turn) + 0.5 * np.sin(2 * across * turn)))
+    return np.clip(sum(marks), -1.2, 1.2).astype(np.float32)
+
+
+def _blocks(picture: Plane, side: int) -> Plane:
+    """Means of side×side blocks, each filling its block again."""
+    height, width = picture.shape[:2]
+    small = cv2.resize(picture, (-(-width // side), -(-height // side)), interpolation=cv2.INTER_AREA)
+    return np.repeat(np.repeat(small, side, 0), side, 1)[:height, :width]
+
+
+def _slopes(plane: Plane) -> tuple[Plane, Plane]:
+    return cv2.Sobel(plane, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(plane, cv2.CV_32F, 0, 1, scale=1 / 8)
