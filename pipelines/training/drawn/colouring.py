@@ -10,7 +10,7 @@ from pipelines.training.drawn.scene import Image, Plane, Scene, blurred, rainbow
 
 REACH = 40.0  # pixels that a colour flows where no edge stops it
 WALL = 60.0  # an edge is as far to cross as this many reaches
-COARSE = 16.0  # σ of the colours that a few numbers every 32 pixels can tell
+COARSE = 12.0  # σ of the colours that a few numbers every 32 pixels can tell
 SURROUNDINGS = 28.0  # σ, in pixels, of what the eye gets used to
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -78,11 +78,11 @@ def _brightened(colours: Image, depth: float) -> Image:
 
 
 def _inside(walls: NDArray[np.bool_]) -> Plane:
-    """How much a pixel's colour counts: hardly beside an edge, fully from four pixels away."""
+    """How much a pixel's colour counts: hardly beside an edge, fully from nine pixels away."""
     if not walls.any():
         return np.ones(walls.shape, np.float32)
     away = cv2.distanceTransform((~walls).astype(np.uint8), cv2.DIST_L2, 3)
-    return (1e-4 + np.square(np.clip((away - 0.9) / 3, 0, 1))).astype(np.float32)
+    return (1e-4 + np.square(np.clip((away - 0.9) / 8, 0, 1))).astype(np.float32)
 
 
 def _flow(values: NDArray[np.float32], walls: NDArray[np.bool_], rounds: int = 3) -> NDArray[np.float32]:

@@ -59,7 +59,7 @@ class Scene:
     @cached_property
     def relief(self) -> tuple[Plane, Plane]:
         """Slopes (down the x and y axes) of cushions swelling between the edges."""
-        radius = 22.0
+        radius = 16.0
         near = np.minimum(self.distance, radius) / radius
         height = radius * np.sqrt(np.maximum(1 - (1 - near) ** 2, 0))
         smooth = cv2.GaussianBlur(height.astype(np.float32), (0, 0), 1.6)

@@ -10,8 +10,13 @@ from pipelines.training.drawn.scene import Image, Plane, Scene, blurred, flat, m
 
 _ROWS, _COLUMNS = np.mgrid[0:8, 0:8].astype(np.float32)
 DOTS = np.minimum(np.hypot(_ROWS - 3.5, _COLUMNS - 3.5), np.hypot(4 - np.abs(_ROWS - 3.5), 4 - np.abs(_COLUMNS - 3.5)))
+# Brush marks eight pixels long, side by side and offset as bricks: level, upright, rising, falling.
+_LEVEL = np.cos(_ROWS * np.pi / 2) * 0.6 + np.cos((_COLUMNS + 4 * (_ROWS // 4)) * np.pi / 4 + _ROWS * np.pi / 4) * 0.5
+_SLANTED = np.cos((_ROWS + _COLUMNS) * np.pi / 2 / 2) * 0.7 + np.cos((_ROWS - _COLUMNS) * np.pi / 4) * 0.4
+DABS = tuple(dab.astype(np.float32) for dab in (_LEVEL, _LEVEL.T, _SLANTED, _SLANTED[:, ::-1]))
 LAMP = np.array([-0.48, -0.58, 0.66], np.float32)  # the direction to it: upper left, in front
 HALFWAY = (LAMP + np.array([0, 0, 1], np.float32)) / np.float32(np.linalg.norm(LAMP + np.array([0, 0, 1])))
+GRID = ((_ROWS % 4 == 3) | (_COLUMNS % 4 == 3)).astype(np.float32)
 WEAVE = (0.25 * (np.cos(_ROWS * np.pi / 2) * np.cos(_COLUMNS * np.pi / 4))).astype(np.float32)
 
 
@@ -27,9 +32,10 @@ def stained_glass(scene: Scene) -> Image:
 
 def comic(scene: Scene) -> Image:
     """Flat loud colours in few steps of light, dots of the printing screen in the shadows, bold black outlines."""
-    colours = _deeper(paint(scene, 1.25), 1.15)
-    loud = _in_steps(colours, 4, 0.7)
-    dots = step(4.3 * (1 - lightness(colours)) - tiled(DOTS, scene), -0.8, 0.8) * 0.10
+    colours = paint(scene, 1.3)
+    light = lightness(colours)
+    loud = _in_steps(np.clip(colours * (1.12 * step(light, -0.1, 0.55))[..., None], 0, 1), 4, 0.7)
+    dots = step(4.3 * (1 - light) - tiled(DOTS, scene), -0.8, 0.8) * 0.10
     return mix(loud * (1 - dots)[..., None], flat(scene, 0.05, 0.04, 0.07), scene.line(2.4))
 
 
@@ -49,10 +55,12 @@ def oil(scene: Scene) -> Image:
     strokes = _strokes(scene)
     right, down = _slopes(scene.glow(2.0))
     relief = np.clip(-2.4 * (right + down), -0.25, 0.35)
-    lit = 1 + 0.10 * strokes + relief
-    hues = np.array([0.035, 0.0, -0.035], np.float32) * strokes[..., None]  # warm on a stroke's back, cool beside it
-    painted = np.clip(body * lit[..., None] + hues, 0, 1)
-    return mix(painted, 0.30 * body, scene.line(1.9) * (0.95 - 0.3 * scene.crowd))
+    lit = 1 + 0.07 * strokes + relief
+    hues = np.array([0.030, 0.0, -0.040], np.float32) * strokes[..., None]  # warm on a stroke's back, cool beside it
+    varnish = np.array([1.04, 0.99, 0.90], np.float32)
+    painted = np.clip((body * lit[..., None] + hues) * varnish, 0, 1)
+    umber = 0.25 * body + np.array([0.06, 0.03, 0.01], np.float32)
+    return mix(painted, umber, scene.line(1.9) * (0.95 - 0.3 * scene.crowd))
 
 
 def toy(scene: Scene) -> Image:
@@ -64,14 +72,16 @@ def toy(scene: Scene) -> Image:
     diffuse = np.clip(normal @ LAMP, 0, 1)
     shine = step(normal @ HALFWAY, 0.955, 0.995) * scene.near(16)
     shade = (0.56 + 0.62 * diffuse) * (1 - 0.28 * scene.near(3))
+    shade = shade * (1 - 0.20 * np.clip(blurred(shifted(scene.edges, 5, 6), 4) * 2.5, 0, 1))
     plastic = np.clip(body * shade[..., None] + 0.34 * shine[..., None], 0, 1)
     return mix(plastic, 0.26 * body, scene.line(1.7) * (0.95 - 0.3 * scene.crowd))
 
 
 def pixel_art(scene: Scene) -> Image:
     """Blocks of four pixels in few steps of light, outlined darkly in blocks of two."""
-    colours = _blocks(paint(scene, 1.25), 4)
+    colours = _blocks(np.power(paint(scene, 1.35), np.float32(0.9)), 4)
     levels = _in_steps(colours, 6, 0.8, soft=0.1)
+    levels = levels * (1 - 0.06 * tiled(GRID, scene))[..., None]
     outline = _blocks(scene.edges, 2)
     return mix(levels, 0.20 * levels, step(outline, 0.2, 0.5))
 
@@ -93,12 +103,9 @@ def _deeper(colours: Image, power: float) -> Image:
 def _strokes(scene: Scene) -> Plane:
     """Bristle marks in -1..1 that run as the nearby lines do; a weave where nothing prevails."""
     level, rising = scene.direction
-    rows, columns = np.mgrid[0 : scene.height, 0 : scene.width].astype(np.float32)
-    turn = np.float32(2 * np.pi / 8)
-    marks = []
-    for share, across in ((level, rows), (-level, columns), (rising, rows + columns), (-rising, rows - columns)):
-        marks.append((0.12 + np.maximum(share, 0)) * (np.sin(across * turn) + 0.5 * np.sin(2 * across * turn)))
-    return np.clip(sum(marks), -1.2, 1.2).astype(np.float32)
+    shares = (level, -level, rising, -rising)
+    marks = [(0.14 + np.maximum(share, 0)) * tiled(dab, scene) for share, dab in zip(shares, DABS, strict=True)]
+    return np.clip(sum(marks), -1, 1).astype(np.float32)
 
 
 def _blocks(picture: Plane, side: int) -> Plane:
