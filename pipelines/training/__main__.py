@@ -22,12 +22,12 @@ DataOption = Annotated[Path, typer.Option("--data", help="Folder of the prepared
 
 @app.command("prepare")
 def prepare_command(
-    folder: DataOption = canvases.FOLDER, count: Annotated[int, typer.Option(min=1, help="Canvases to make.")] = 8000
+    folder: DataOption = canvases.FOLDER, count: Annotated[int, typer.Option(min=1, help="Canvases to make.")] = 6000
 ) -> None:
-    """Fetch the source packages and make the canvases; print how many pictures each source gave."""
+    """Fetch the source packages, make canvases and subjects; print how many pictures each source gave."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, pictures in canvases.prepare(folder, count=count).items():
-        typer.echo(f"{pictures:6d}  {name}")
+    for source in canvases.prepare(folder, count=count):
+        typer.echo(f"{source['pictures']:6d}  {source['name']} {source['version']} ({source['licence']})")
 
 
 app.command("quantise")(quantise_command)

@@ -5,43 +5,52 @@ Only their canny edges reach the model; its pictures are drawn from those edges 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.training.drawn import portraits
+from pipelines.training.drawn import portraits, subjects
 from pipelines.training.drawn.sources import SOURCES, fetch
+from pipelines.training.drawn.subjects import Cutout
 
 SIZE = 256
 FOLDER = Path(".data/embedded")  # unless another is given
+_PHOTOGRAPHS, _PORTRAITS = 0.40, 0.27  # shares; the rest are collages of cut-outs
+_LINED = 0.025  # least share of edge pixels of a canvas
 Picture = NDArray[np.uint8]
-Cutout = NDArray[np.uint8]  # H×W×4, RGBA
 
 
-def prepare(folder: Path, *, count: int, seed: int = 0) -> dict[str, int]:
-    """Write ``canvases.npy`` (count×256×256×3, uint8 RGB) under ``folder``; returns pictures a source."""
+def prepare(folder: Path, *, count: int, seed: int = 0) -> list[dict[str, str | int]]:
+    """Write ``canvases.npy`` (count×256×256×3, uint8 RGB) and the files of ``subjects.prepare`` under ``folder``.
+
+    ``sources.json`` there tells each source's name, version, licence, kind and how many pictures it gave; returned too.
+    """
     rng = np.random.default_rng(seed)
     cutouts: list[Cutout] = []
     photographs: list[Picture] = []
-    counts: dict[str, int] = {}
+    table: list[dict[str, str | int]] = []
     for source in SOURCES:
         paths = fetch(source, folder / "packages")
-        if source.kind == "cutout":
+        if source.kind != "photograph":
             loaded = [picture for path in paths if (picture := _read_cutout(path)) is not None]
             cutouts += loaded
         else:
             loaded = [picture for path in paths if (picture := _read_photograph(path)) is not None]
             photographs += loaded
-        counts[source.name] = len(loaded)
+        if source.kind == "emoji":
+            subjects.prepare(folder, paths)
+        table.append({**source.described, "pictures": len(loaded)})
     canvases = np.lib.format.open_memmap(
         folder / "canvases.npy", mode="w+", dtype=np.uint8, shape=(count, SIZE, SIZE, 3)
     )
     for index in range(count):
-        canvases[index] = _canvas(photographs, cutouts, rng)
+        canvases[index] = _lined_canvas(photographs, cutouts, rng)
     canvases.flush()
-    return counts
+    (folder / "sources.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
+    return table
 
 
 def random_crop(canvas: Picture, size: int, rng: np.random.Generator) -> Picture:
@@ -73,12 +82,21 @@ def _shrink(picture: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else picture
 
 
+def _lined_canvas(photographs: list[Picture], cutouts: list[Cutout], rng: np.random.Generator) -> Picture:
+    """A canvas with enough lines to learn from, as far as some tries find one."""
+    for _ in range(8):
+        canvas = _canvas(photographs, cutouts, rng)
+        if (cv2.Canny(canvas, 100, 200) > 0).mean() > _LINED:
+            break
+    return canvas
+
+
 def _canvas(photographs: list[Picture], cutouts: list[Cutout], rng: np.random.Generator) -> Picture:
     draw = rng.random()
-    if draw < 0.4:
+    if draw < _PHOTOGRAPHS:
         return _photograph_crop(photographs, rng)
     ground = _photograph_crop(photographs, rng) if rng.random() < 0.5 else portraits.plain_ground(SIZE, rng)
-    if draw < 0.6:
+    if draw < _PHOTOGRAPHS + _PORTRAITS:
         return portraits.portrait(ground, rng)
     for _ in range(int(rng.choice([1, 2, 3, 5]))):
         ground = _paste(ground, cutouts[rng.integers(len(cutouts))], rng)

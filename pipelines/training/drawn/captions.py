@@ -3,48 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from pydoc_data.topics import topics
+from typing import TypeVar
 
 import numpy as np
 
 from pipelines.training.drawn.styles import DEFAULT
 
 WORDINGS: dict[str, tuple[str, ...]] = {
-    "ink": (
-        "ink drawing",
-        "black ink on paper",
-        "pen and ink sketch",
-        "ink wash",
-        "line drawing",
-        "sketch",
-        "pen drawing",
-    ),
-    "neon": (
-        "neon",
-        "neon sign",
-        "neon lights at night",
-        "glowing neon tubes",
-        "neon glow",
-        "cyberpunk neon",
-        "cyberpunk",
-    ),
+    "ink": ("ink drawing", "black ink on paper", "pen and ink", "ink wash", "line drawing", "pen drawing", "ink"),
+    "pencil": ("pencil drawing", "pencil sketch", "pencil", "graphite drawing", "sketch", "crosshatched pencil"),
+    "chalk": ("chalk on a blackboard", "chalk", "chalk drawing", "chalkboard art", "blackboard"),
     "blueprint": ("blueprint", "architect's blueprint", "technical drawing", "white lines on blue", "cyanotype plan"),
-    "chalk": ("chalk", "chalk on a blackboard", "chalk drawing", "chalkboard art", "blackboard"),
-    "stained glass": ("stained glass", "stained glass window", "church window", "leaded glass", "jewel glass mosaic"),
-    "gold": ("gold", "gold on black lacquer", "golden lines", "gold leaf", "gilded lacquer", "gold inlay"),
-    "paper cut": ("paper cut", "paper cut layers", "layered paper", "papercut", "paper craft", "origami paper"),
-    "porcelain": (
-        "porcelain",
-        "white porcelain with cobalt lines",
-        "delft porcelain",
-        "china relief",
-        "glazed porcelain",
-    ),
-    "clay": ("clay", "terracotta", "clay relief", "terracotta sculpture", "claymation", "clay sculpture"),
-    "topographic": ("topographic map", "map", "contour lines map", "old map", "cartography", "atlas map"),
-    "aurora": ("aurora", "northern lights", "aurora borealis", "polar lights at night", "aurora sky"),
-    "pop art": ("pop art", "comic", "comic book", "halftone print", "pop art comic with dots", "screen print"),
+    "neon": ("neon lights at night", "neon", "neon sign", "glowing neon tubes", "neon glow", "cyberpunk"),
+    "gold": ("gold on black lacquer", "gold", "golden lines", "gold leaf", "gilded lacquer", "gold inlay"),
+    "stained glass": ("stained glass window", "stained glass", "church window", "leaded glass", "jewel glass mosaic"),
+    "comic": ("comic book", "comic", "cartoon", "graphic novel", "pop art", "halftone print", "manga"),
+    "watercolour": ("watercolour painting", "watercolour", "watercolor painting", "watercolor", "aquarelle"),
+    "oil": ("oil painting", "oil", "oil on canvas", "thick oil paint", "impasto", "impressionist painting"),
+    "toy": ("3-D toy", "3d toy", "plastic toy", "toy", "3d render", "clay toy", "claymation", "vinyl figure"),
+    "pixel art": ("pixel art", "8-bit game", "8-bit", "pixels", "retro video game", "16-bit game sprite"),
 }
 COLOURS: dict[str, float] = {
     "red": 0.0,
@@ -60,126 +40,27 @@ COLOURS: dict[str, float] = {
     "magenta": 10 / 12,
     "pink": 10.5 / 12,
 }
-SUBJECTS = (
-    "person",
-    "face",
-    "portrait",
-    "woman",
-    "man",
-    "girl",
-    "boy",
-    "child",
-    "friend",
-    "people",
-    "crowd",
-    "hand",
-    "cat",
-    "dog",
-    "bird",
-    "horse",
-    "fish",
-    "lion",
-    "owl",
-    "butterfly",
-    "flower",
-    "tree",
-    "forest",
-    "mountain",
-    "sea",
-    "beach",
-    "river",
-    "city",
-    "street",
-    "house",
-    "castle",
-    "church",
-    "bridge",
-    "tower",
-    "room",
-    "window",
-    "door",
-    "table",
-    "chair",
-    "lamp",
-    "book",
-    "cup",
-    "coffee",
-    "plate",
-    "fruit",
-    "apple",
-    "cake",
-    "bottle",
-    "guitar",
-    "piano",
-    "camera",
-    "phone",
-    "computer",
-    "car",
-    "bicycle",
-    "train",
-    "ship",
-    "rocket",
-    "plane",
-    "astronaut",
-    "robot",
-    "dragon",
-    "knight",
-    "wizard",
-    "king",
-    "queen",
-    "dancer",
-    "singer",
-    "skull",
-    "mask",
-    "hat",
-    "glasses",
-    "shoe",
-    "clock",
-    "key",
-    "star",
-    "moon",
-    "sun",
-    "cloud",
-    "rain",
-    "snow",
-    "fire",
-    "garden",
-    "temple",
-    "statue",
-    "mushroom",
-    "leaf",
-    "rose",
-    "sunflower",
-    "spaceship",
-    "planet",
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+#: Words that name none of the subjects.
+THINGS = _words(
+    """
+    person face portrait child friend people crowd hand flower forest sea river city street bridge room table
+    lamp cup plate fruit bottle knight king queen singer mask clock snow garden statue leaf spaceship stage
+    concert party dream memory story winter summer autumn spring morning evening night sunset desk office
+    kitchen neighbour teacher student musician painter hero villain samurai pirate actor model selfie webcam
+    meeting holiday
+    """
 )
-ADJECTIVES = (
-    "beautiful",
-    "old",
-    "young",
-    "happy",
-    "sad",
-    "smiling",
-    "tiny",
-    "huge",
-    "detailed",
-    "simple",
-    "elegant",
-    "funny",
-    "dark",
-    "bright",
-    "quiet",
-    "wild",
-    "modern",
-    "ancient",
-    "lovely",
-    "strange",
-    "famous",
-    "lonely",
-    "dreamy",
-    "epic",
-    "cute",
-    "masterpiece",
+ADJECTIVES = _words(
+    """
+    beautiful old young happy sad smiling tiny huge detailed simple elegant funny dark bright quiet wild modern
+    ancient lovely strange famous lonely dreamy epic cute masterpiece
+    """
 )
 FRAMES = (
     "{style} of {subject}",
@@ -190,6 +71,9 @@ FRAMES = (
 )
 TINTED = ("{colour} {style}", "{style} in {colour}", "{style}, {colour}", "{style}, {colour} colours")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+_TINTED_SHARE = 0.15
+_One = TypeVar("_One")
 
 
 @cache
@@ -202,36 +86,56 @@ def english_words(least: int = 4) -> tuple[str, ...]:
 
 
 def caption(style: str, rng: np.random.Generator) -> tuple[str, float | None]:
-    """A caption for a style and the hue (0..1) its colour word asks for, or None.
+    """A caption for a style, and the hue (0..1) its colour word asks for, or None. It doesn't tell what is to be seen.
 
     The default style is also asked for by no word, or by words that name no style.
     """
     if style == DEFAULT and rng.random() < 0.4:
-        return ("" if rng.random() < 0.5 else _subject(rng)), None
-    text = str(rng.choice(WORDINGS[style]))
-    tint = None
-    if rng.random() < 0.25:
-        colour = str(rng.choice(list(COLOURS)))
-        tint = COLOURS[colour]
-        text = str(rng.choice(TINTED)).format(colour=colour, style=text)
+        return ("" if rng.random() < 0.5 else _anything(rng)), None
+    text, tint = _one(WORDINGS[style], rng), None
+    if rng.random() < _TINTED_SHARE:
+        colour, tint = _one(tuple(COLOURS.items()), rng)
+        text = _one(TINTED, rng).format(colour=colour, style=text)
     if rng.random() < 0.5:
-        text = str(rng.choice(FRAMES)).format(style=text, subject=_subject(rng))
+        text = _one(FRAMES, rng).format(style=text, subject=_anything(rng))
     return text, tint
 
 
-def _subject(rng: np.random.Generator) -> str:
-    words = [str(rng.choice(SUBJECTS))] if rng.random() < 0.6 else [_made_up(rng)]
+def subject_caption(style: str, names: Sequence[str], rng: np.random.Generator) -> tuple[str, float | None]:
+    """A caption that names what is to be seen by its first name or another one, and the hue it asks for, or None.
+
+    The default style is also asked for by the subject alone.
+    """
+    name = names[0] if rng.random() < 0.7 else _one(names, rng)
+    tint = None
+    if rng.random() < _TINTED_SHARE and not COLOURS.keys() & name.split():
+        colour, tint = _one(tuple(COLOURS.items()), rng)
+        name = f"{colour} {name}"
+    if rng.random() < 0.35:
+        name = f"{_one(('a', 'the', 'one'), rng)} {name}"
+    if style == DEFAULT and rng.random() < 0.3:
+        return name, tint
+    return _one(FRAMES, rng).format(style=_one(WORDINGS[style], rng), subject=name), tint
+
+
+def _anything(rng: np.random.Generator) -> str:
+    """Words that say nothing about the picture, as most of what is typed before a webcam."""
+    words = [_one(THINGS, rng)] if rng.random() < 0.5 else [_made_up(rng)]
     if rng.random() < 0.4:
-        words.insert(0, str(rng.choice(ADJECTIVES)))
+        words.insert(0, _one(ADJECTIVES, rng))
     if rng.random() < 0.4:
-        words.insert(0, str(rng.choice(("a", "the", "my", "one"))))
+        words.insert(0, _one(("a", "the", "my", "one"), rng))
     if rng.random() < 0.2:
-        words += [str(rng.choice(("with", "and", "near", "under"))), "a", str(rng.choice(SUBJECTS))]
+        words += [_one(("with", "and", "near", "under"), rng), "a", _one(THINGS, rng)]
     return " ".join(words)
 
 
 def _made_up(rng: np.random.Generator) -> str:
     """A word that says nothing about the picture: any English one, or one no dictionary holds."""
     if rng.random() < 0.6:
-        return " ".join(str(word) for word in rng.choice(english_words(), int(rng.integers(1, 4))))
-    return "".join(rng.choice(list(LETTERS), int(rng.integers(3, 9))))
+        return " ".join(_one(english_words(), rng) for _ in range(int(rng.integers(1, 4))))
+    return "".join(LETTERS[letter] for letter in rng.integers(len(LETTERS), size=int(rng.integers(3, 9))))
+
+
+def _one(of: Sequence[_One], rng: np.random.Generator) -> _One:
+    return of[int(rng.integers(len(of)))]  # a twentieth of the time that choice takes

@@ -23,9 +23,14 @@ class Source:
     name: str
     version: str
     registry: Literal["npm", "debian"]
-    kind: Literal["cutout", "photograph"]
+    kind: Literal["emoji", "cutout", "photograph"]
     licence: str
     patterns: tuple[str, ...]
+
+    @property
+    def described(self) -> dict[str, str | int]:
+        """What a model card says of it."""
+        return {"name": self.name, "version": self.version, "licence": self.licence, "kind": self.kind}
 
 
 SOURCES = (
@@ -33,7 +38,7 @@ SOURCES = (
         name="@lobehub/fluent-emoji-3d",
         version="1.1.0",
         registry="npm",
-        kind="cutout",
+        kind="emoji",
         licence="MIT",
         patterns=("package/assets/*.webp",),
     ),

@@ -1,76 +1,133 @@
-"""Styles drawn along the edges of the prepared canvases: what the embedded model learns from."""
+"""What the embedded model learns from: scenes of the prepared canvases and subjects, each drawn in two styles."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import TrainingError
 from pipelines.training.data.lazy import Lazy
-from pipelines.training.data.maps import webcam_edges
-from pipelines.training.drawn import captions
-from pipelines.training.drawn.canvases import FOLDER, random_crop
+from pipelines.training.drawn import captions, scenes
+from pipelines.training.drawn.canvases import FOLDER
+from pipelines.training.drawn.colouring import from_field, region_colours
 from pipelines.training.drawn.scene import Scene
+from pipelines.training.drawn.staging import Staged, stage_canvas, stage_subject
 from pipelines.training.drawn.styles import STYLES, draw
+from pipelines.training.drawn.subjects import words_of
 
 Picture = NDArray[np.uint8]
+Field = NDArray[np.float32]
 
 _NAMES = tuple(STYLES)
-_CHANNELS = 3  # of the noise that moves the colours (``Scene``)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One sample to learn from.
+
+    ``picture``: the target, uint8 H×W×3 RGB. ``map``: uint8 H×W, white lines on black; all zero where none is shown.
+    ``strength``: the conditioning scale it is meant for, 0..1. ``colours``: the camera's picture shrunk four times
+    where the target has its colours; None where they come from the field or the subject.
+    """
+
+    picture: Picture
+    map: NDArray[np.uint8]
+    strength: float
+    prompt: str
+    colours: Picture | None
 
 
 class Styled:
-    """A source (see ``data.dataset``): each canvas once in every style. Picture and caption depend on the index alone.
+    """A source (see ``data.dataset``): neighbours 2i and 2i+1 are one scene in two styles.
 
-    ``folder``: where ``python -m pipelines.training prepare`` put the canvases; empty for its own default.
+    Everything depends on the index alone, or on index and colour field (``example``).
     """
 
-    group = len(_NAMES)
+    group = 2
+    scene_count = 100_000  # crops and thresholds differ in all of them
     skipped: Mapping[str, str] = {}
 
     def __init__(self, folder: str, size: tuple[int, int]) -> None:
-        """Raises TrainingError when the canvases are missing or the pictures wanted are not square."""
+        """``folder``: where ``python -m pipelines.training prepare`` put its files; empty for its own default.
+
+        Raises TrainingError when they are missing or the pictures wanted are not square.
+        """
         if size[0] != size[1]:
             raise TrainingError(f"Drawn styles are square, not {size[1]}×{size[0]}; give them a square size.")
-        file = Path(folder or FOLDER) / "canvases.npy"
+        self._size, place = size[0], Path(folder or FOLDER)
         try:
-            self._canvases: NDArray[np.uint8] = np.load(file, mmap_mode="r")
+            self._canvases: NDArray[np.uint8] = np.load(place / "canvases.npy", mmap_mode="r")
+            self._subjects: NDArray[np.uint8] = np.load(place / "subjects.npy", mmap_mode="r")
+            self._subject_names: list[str] = json.loads((place / "subjects.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise TrainingError(
-                f"There are no canvases in {file} ({error}): run `python -m pipelines.training prepare` first."
+                f"There are no canvases and subjects in {place} ({error}): run `python -m pipelines.training prepare` "
+                "first."
             ) from None
-        self._size = size[0]
-        count = len(self._canvases) * self.group
-        self.names, self.prompts = Lazy(count, _name), Lazy(count, _caption)
+        if not (len(self._canvases) and len(self._subject_names) == len(self._subjects) > 0):
+            raise TrainingError(f"The files in {place} don't belong together: run the prepare command again.")
+        count = self.scene_count * self.group
+        self.names, self.prompts = Lazy(count, self._name), Lazy(count, self._prompt)
+
+    def plan(self, index: int) -> scenes.Plan:
+        """What the sample is to show."""
+        return scenes.plan(
+            index // self.group, canvases=len(self._canvases), subjects=len(self._subjects), styles=len(_NAMES)
+        )
 
     def read(self, index: int) -> Picture:
-        """uint8 H×W×3 RGB."""
-        rng = np.random.default_rng((11, index))
-        edges = self._edges(self._canvases[index // self.group], rng)
-        noise = rng.standard_normal((_CHANNELS, self._size // 8, self._size // 8), dtype=np.float32)
-        scene = Scene(edges, noise, _said(index)[1])
-        return np.rint(draw(scene, _NAMES[index % self.group]) * 255).astype(np.uint8)
+        """uint8 H×W×3 RGB: the target, with colours of its own."""
+        return self.example(index, None).picture
 
-    def _edges(self, canvas: Picture, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """Of a random crop; nearly empty crops teach little, so most of them are drawn again."""
-        for _ in range(4):
-            edges = webcam_edges(random_crop(canvas, self._size, rng), rng)
-            if (edges > 0).mean() > 0.02:
-                break
-        return edges
+    def example(self, index: int, field: Field | None) -> Example:
+        """Sample ``index`` in the colours of ``field``: float32 8×8×3 RGB in [0, 1]; None for some of its own."""
+        number, plan = index // self.group, self.plan(index)
+        if field is None:
+            field = scenes.random_field(np.random.default_rng((17, number)))
+        staged = self._staged(plan, field, np.random.default_rng((12, number)))
+        prompt, tint = self._said(index, plan)
+        seen = staged.picture
+        if plan.kind == "canvas" and not plan.camera:
+            seen = np.rint(from_field(field, seen.shape[:2]) * 255).astype(np.uint8)
+        scene = Scene(staged.lines, region_colours(seen, staged.lines), tint)
+        return Example(
+            picture=np.rint(draw(scene, self._style(index, plan)) * 255).astype(np.uint8),
+            map=staged.map,
+            strength=plan.strength,
+            prompt=prompt,
+            colours=_shrunk(staged.picture) if plan.camera else None,
+        )
+
+    def _staged(self, plan: scenes.Plan, field: Field, rng: np.random.Generator) -> Staged:
+        if plan.kind == "canvas":
+            return stage_canvas(self._canvases[plan.content], self._size, plan, rng)
+        return stage_subject(self._subjects[plan.content], self._size, plan, field, rng)
+
+    def _style(self, index: int, plan: scenes.Plan) -> str:
+        return _NAMES[plan.styles[index % self.group]]
+
+    def _said(self, index: int, plan: scenes.Plan) -> tuple[str, float | None]:
+        """The caption and the hue its colour word asks for."""
+        rng, style = np.random.default_rng((13, index)), self._style(index, plan)
+        if plan.kind == "canvas":
+            return captions.caption(style, rng)
+        return captions.subject_caption(style, words_of(self._subject_names[plan.content]), rng)
+
+    def _prompt(self, index: int) -> str:
+        return self._said(index, self.plan(index))[0]
+
+    def _name(self, index: int) -> str:
+        plan = self.plan(index)
+        content = f"canvas {plan.content}" if plan.kind == "canvas" else self._subject_names[plan.content]
+        return f"scene {index // self.group} ({content}) in {self._style(index, plan)}"
 
 
-def _said(index: int) -> tuple[str, float | None]:
-    """The caption and the hue its colour word asks for."""
-    return captions.caption(_NAMES[index % len(_NAMES)], np.random.default_rng((13, index)))
-
-
-def _caption(index: int) -> str:
-    return _said(index)[0]
-
-
-def _name(index: int) -> str:
-    return f"canvas {index // len(_NAMES)} in {_NAMES[index % len(_NAMES)]}"
+def _shrunk(picture: Picture) -> Picture:
+    height, width = picture.shape[0] // 4, picture.shape[1] // 4
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
