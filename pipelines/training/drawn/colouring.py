@@ -60,11 +60,12 @@ def paint(scene: Scene, depth: float = 1.0) -> Image:
     light = lightness(brighter)
     chroma = brighter - light[..., None]
     vivid = np.abs(chroma).max(-1)
-    gain = 1 + depth * (0.95 * np.power(vivid + 1e-4, 0.62) / (vivid + 0.02) - 1)
+    gain = 1 + depth * (0.95 * np.power(vivid + 1e-4, 0.56) / (vivid + 0.02) - 1)
     contrasted = light + np.float32(0.35 * depth) * (step(light, 0, 1) - light)
     warm = step(contrasted, 0.25, 0.80)[..., None]
     dusk, candle = np.array([-0.04, -0.02, 0.11], np.float32), np.array([0.08, 0.02, -0.10], np.float32)
-    toned = (dusk * (1 - warm) + candle * warm) * (depth * np.exp(-vivid / 0.06))[..., None]
+    grey = np.exp(-vivid / 0.06) * (1 - 0.7 * step(light, 0.75, 1.0))  # white stays nearly white
+    toned = (dusk * (1 - warm) + candle * warm) * (depth * grey)[..., None]
     strong = chroma * np.maximum(gain, 1)[..., None]
     mixed = np.clip(contrasted[..., None] + strong + toned, 0, 1).astype(np.float32)
     return mixed if scene.tint is None else tinted(mixed, scene.tint)
@@ -73,7 +74,7 @@ def paint(scene: Scene, depth: float = 1.0) -> Image:
 def _brightened(colours: Image, depth: float) -> Image:
     """Light as the eye sees it: dark places lifted, dark surroundings more so, as an eye gets used to the night."""
     around = blurred(lightness(colours), SURROUNDINGS)
-    gain = np.power(np.maximum(0.45 / (around + 0.06), 1), 0.75 * depth)
+    gain = np.power(np.maximum(0.45 / (around + 0.06), 1), 0.85 * depth)
     return np.power(np.clip(colours * gain[..., None], 0, 1), 1 - 0.20 * depth).astype(np.float32)
 
 

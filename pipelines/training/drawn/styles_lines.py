@@ -22,12 +22,12 @@ def ink(scene: Scene) -> Image:
 
 def pencil(scene: Scene) -> Image:
     """Graphite on white paper, hatched on the shadow side of the lines."""
-    lead = _pigment(scene, (0.20, 0.20, 0.22), 0.45)
+    lead = _pigment(scene, (0.15, 0.15, 0.17), 0.42)
     shade = np.clip(blurred(shifted(scene.edges, 4, 4), 5) * 2.4 + scene.glow(11) * 1.2, 0, 1)
     rows, columns = np.mgrid[0 : scene.height, 0 : scene.width].astype(np.float32)
     hatch = 0.5 + 0.5 * np.sin((rows + columns) * np.float32(2 * np.pi / 8))
-    paper = flat(scene, 0.955, 0.950, 0.935) - (0.020 * tiled(GRAIN, scene))[..., None]
-    shaded = mix(paper, lead, shade * (0.17 + 0.20 * hatch))
+    paper = flat(scene, 0.970, 0.965, 0.950) - (0.020 * tiled(GRAIN, scene))[..., None]
+    shaded = mix(paper, lead, shade * (0.17 + 0.19 * hatch))
     return mix(shaded, lead, scene.line(1.5) * 0.92)
 
 
@@ -36,12 +36,12 @@ def chalk(scene: Scene) -> Image:
     colour = mix(
         flat(scene, 0.97, 0.96, 0.92),
         rainbow(_hue(scene, 0.14 + 0.30 * scene.direction[0])),
-        0.38 if scene.tint is None else 0.75,
+        0.34 if scene.tint is None else 0.75,
     )
     grain = tiled(GRAIN, scene)
-    board = flat(scene, 0.115, 0.165, 0.150) + (0.05 * scene.glow(14) + 0.02 * grain)[..., None]
-    dust = np.clip(scene.glow(3.2) * 1.5, 0, 1) * (0.22 + 0.10 * grain)
-    return mix(mix(board, colour, dust), colour, scene.line(2.0) * (0.78 + 0.22 * grain))
+    board = flat(scene, 0.100, 0.160, 0.140) + (0.05 * scene.glow(14) + 0.02 * grain)[..., None]
+    dust = np.clip(scene.glow(3.2) * 1.5, 0, 1) * (0.24 + 0.12 * grain)
+    return mix(mix(board, colour, dust), colour, scene.line(2.2) * (0.86 + 0.14 * grain))
 
 
 def blueprint(scene: Scene) -> Image:

@@ -41,12 +41,12 @@ def comic(scene: Scene) -> Image:
 
 def watercolour(scene: Scene) -> Image:
     """Thin washes on white paper: pigment gathers at the edges, and the wash runs out far from them."""
-    pigment = np.clip(paint(scene, 1.3), 0.05, 1)
+    pigment: Image = np.clip(paint(scene, 1.3), 0.05, 1)
     gap = np.clip(blurred(shifted(scene.edges, -3, -3), 1.4) * 3, 0, 1) * (1 - scene.crowd)
     thickness = (0.20 + 0.36 * scene.near(30)) * (1 - 0.55 * gap) + 0.55 * scene.near(3) * (1 - gap)
     paper = flat(scene, 0.985, 0.978, 0.960) - (0.030 * tiled(WEAVE, scene))[..., None]
-    washed = paper * np.power(pigment, thickness[..., None])
-    return mix(washed, 0.70 * np.power(pigment, 1.6), scene.line(1.6) * (0.9 - 0.25 * scene.crowd))
+    washed: Image = paper * np.power(pigment, thickness[..., None])
+    return mix(washed, 0.70 * _deeper(pigment, 1.6), scene.line(1.6) * (0.9 - 0.25 * scene.crowd))
 
 
 def oil(scene: Scene) -> Image:
@@ -65,13 +65,13 @@ def oil(scene: Scene) -> Image:
 
 def toy(scene: Scene) -> Image:
     """Smooth plastic cushions under a soft lamp, with highlights and creases."""
-    body = np.power(paint(scene, 1.3), np.float32(0.88))
+    body = paint(scene, 1.45)
     right, down = (blurred(slope, 2.0) * (1 - 0.6 * scene.crowd) for slope in scene.relief)
     normal = np.stack([-right * 0.42, -down * 0.42, np.ones_like(right)], -1)
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     diffuse = np.clip(normal @ LAMP, 0, 1)
     shine = step(normal @ HALFWAY, 0.955, 0.995) * scene.near(16)
-    shade = (0.56 + 0.62 * diffuse) * (1 - 0.28 * scene.near(3))
+    shade = (0.62 + 0.62 * diffuse) * (1 - 0.28 * scene.near(3))
     shade = shade * (1 - 0.20 * np.clip(blurred(shifted(scene.edges, 5, 6), 4) * 2.5, 0, 1))
     plastic = np.clip(body * shade[..., None] + 0.34 * shine[..., None], 0, 1)
     return mix(plastic, 0.26 * body, scene.line(1.7) * (0.95 - 0.3 * scene.crowd))
@@ -79,7 +79,7 @@ def toy(scene: Scene) -> Image:
 
 def pixel_art(scene: Scene) -> Image:
     """Blocks of four pixels in few steps of light, outlined darkly in blocks of two."""
-    colours = _blocks(np.power(paint(scene, 1.35), np.float32(0.9)), 4)
+    colours = _blocks(paint(scene, 1.5), 4)
     levels = _in_steps(colours, 6, 0.8, soft=0.1)
     levels = levels * (1 - 0.06 * tiled(GRID, scene))[..., None]
     outline = _blocks(scene.edges, 2)
@@ -104,8 +104,8 @@ def _strokes(scene: Scene) -> Plane:
     """Bristle marks in -1..1 that run as the nearby lines do; a weave where nothing prevails."""
     level, rising = scene.direction
     shares = (level, -level, rising, -rising)
-    marks = [(0.14 + np.maximum(share, 0)) * tiled(dab, scene) for share, dab in zip(shares, DABS, strict=True)]
-    return np.clip(sum(marks), -1, 1).astype(np.float32)
+    marks = [(0.09 + np.maximum(share, 0)) * tiled(dab, scene) for share, dab in zip(shares, DABS, strict=True)]
+    return np.clip(np.sum(marks, axis=0), -1, 1).astype(np.float32)
 
 
 def _blocks(picture: Plane, side: int) -> Plane:
