@@ -21,7 +21,8 @@ from pipelines.conditioners import make_conditioners
 from pipelines.fold import Folded
 from pipelines.prompt import Embedding
 from pipelines.settings import Kind, Settings
-from pipelines.training.drawn.portraits import plain_ground, portrait
+from pipelines.training.drawn.portraits import portrait
+from pipelines.training.drawn.rooms import plain_ground
 from pipelines.training.evaluation.edges import held_out_photographs
 
 Picture = NDArray[np.uint8]

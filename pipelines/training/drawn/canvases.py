@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.training.drawn import portraits, subjects
+from pipelines.training.drawn import portraits, rooms, subjects
 from pipelines.training.drawn.sources import SOURCES, fetch
 from pipelines.training.drawn.subjects import Cutout
 
@@ -43,12 +43,12 @@ def prepare(folder: Path, *, count: int, seed: int = 0) -> list[dict[str, str | 
         if source.kind == "emoji":
             subjects.prepare(folder, paths)
         table.append({**source.described, "pictures": len(loaded)})
-    canvases = np.lib.format.open_memmap(
-        folder / "canvases.npy", mode="w+", dtype=np.uint8, shape=(count, SIZE, SIZE, 3)
-    )
+    partial = folder / "canvases.part.npy"  # what reads the old file goes on with it
+    canvases = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(count, SIZE, SIZE, 3))
     for index in range(count):
         canvases[index] = _lined_canvas(photographs, cutouts, rng)
     canvases.flush()
+    partial.replace(folder / "canvases.npy")
     (folder / "sources.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
     return table
 
@@ -95,7 +95,7 @@ def _canvas(photographs: list[Picture], cutouts: list[Cutout], rng: np.random.Ge
     draw = rng.random()
     if draw < _PHOTOGRAPHS:
         return _photograph_crop(photographs, rng)
-    ground = _photograph_crop(photographs, rng) if rng.random() < 0.5 else portraits.plain_ground(SIZE, rng)
+    ground = _photograph_crop(photographs, rng) if rng.random() < 0.5 else rooms.plain_ground(SIZE, rng)
     if draw < _PHOTOGRAPHS + _PORTRAITS:
         return portraits.portrait(ground, rng)
     for _ in range(int(rng.choice([1, 2, 3, 5]))):
