@@ -10,10 +10,11 @@ from pipelines.training.drawn.scene import Image, Plane, Scene, blurred, flat, m
 
 _ROWS, _COLUMNS = np.mgrid[0:8, 0:8].astype(np.float32)
 DOTS = np.minimum(np.hypot(_ROWS - 3.5, _COLUMNS - 3.5), np.hypot(4 - np.abs(_ROWS - 3.5), 4 - np.abs(_COLUMNS - 3.5)))
-# Brush marks eight pixels long, side by side and offset as bricks: level, upright, rising, falling.
-_LEVEL = np.cos(_ROWS * np.pi / 2) * 0.6 + np.cos((_COLUMNS + 4 * (_ROWS // 4)) * np.pi / 4 + _ROWS * np.pi / 4) * 0.5
-_SLANTED = np.cos((_ROWS + _COLUMNS) * np.pi / 2 / 2) * 0.7 + np.cos((_ROWS - _COLUMNS) * np.pi / 4) * 0.4
-DABS = tuple(dab.astype(np.float32) for dab in (_LEVEL, _LEVEL.T, _SLANTED, _SLANTED[:, ::-1]))
+# Brush strokes a latent wide, lit on one side and dark between: level, upright, rising, falling.
+_STROKE = np.array([-1, -0.2, 0.5, 0.9, 1, 0.7, 0.3, -0.3], np.float32)
+_LEVEL = 0.7 * _STROKE[:, None] + 0.3 * np.cos((_COLUMNS + _ROWS) * np.pi / 4)
+_SLANTED = 0.75 * _STROKE[(_ROWS + _COLUMNS).astype(np.intp) % 8] + 0.2 * np.cos((_ROWS - _COLUMNS) * np.pi / 4)
+STROKES = tuple(stroke.astype(np.float32) for stroke in (_LEVEL, _LEVEL.T, _SLANTED, _SLANTED[:, ::-1]))
 LAMP = np.array([-0.48, -0.58, 0.66], np.float32)  # the direction to it: upper left, in front
 HALFWAY = (LAMP + np.array([0, 0, 1], np.float32)) / np.float32(np.linalg.norm(LAMP + np.array([0, 0, 1])))
 GRID = ((_ROWS % 4 == 3) | (_COLUMNS % 4 == 3)).astype(np.float32)
@@ -55,7 +56,7 @@ def oil(scene: Scene) -> Image:
     strokes = _strokes(scene)
     right, down = _slopes(scene.glow(2.0))
     relief = np.clip(-2.4 * (right + down), -0.25, 0.35)
-    lit = 1 + 0.07 * strokes + relief
+    lit = 1 + 0.085 * strokes + relief
     hues = np.array([0.030, 0.0, -0.040], np.float32) * strokes[..., None]  # warm on a stroke's back, cool beside it
     varnish = np.array([1.04, 0.99, 0.90], np.float32)
     painted = np.clip((body * lit[..., None] + hues) * varnish, 0, 1)
@@ -103,8 +104,8 @@ def _deeper(colours: Image, power: float) -> Image:
 def _strokes(scene: Scene) -> Plane:
     """Bristle marks in -1..1 that run as the nearby lines do; a weave where nothing prevails."""
     level, rising = scene.direction
-    shares = (level, -level, rising, -rising)
-    marks = [(0.09 + np.maximum(share, 0)) * tiled(dab, scene) for share, dab in zip(shares, DABS, strict=True)]
+    runs = (level, -level, rising, -rising)
+    marks = [(0.09 + np.maximum(run, 0)) * tiled(stroke, scene) for run, stroke in zip(runs, STROKES, strict=True)]
     return np.clip(np.sum(marks, axis=0), -1, 1).astype(np.float32)
 
 
