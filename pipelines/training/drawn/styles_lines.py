@@ -12,7 +12,7 @@ GRAIN: Plane = np.random.default_rng(8).permutation(64).reshape(8, 8) / np.float
 
 def ink(scene: Scene) -> Image:
     """Black ink on cream paper; lone lines are pressed harder; a wash lies to the lower right and where lines crowd."""
-    wash = np.clip(shifted(scene.glow(3.5), 3, 3) * 2.4, 0, 1) * 0.30
+    wash = np.clip(shifted(scene.glow(3.5), 3, 3) * 4.2, 0, 1) * 0.34
     deep = np.clip(scene.glow(9) * 3.0, 0, 1) * 0.26
     pigment = _pigment(scene, (0.07, 0.07, 0.10), 0.30)
     paper = flat(scene, 0.965, 0.938, 0.882)
@@ -23,12 +23,12 @@ def ink(scene: Scene) -> Image:
 def pencil(scene: Scene) -> Image:
     """Graphite on white paper, hatched on the shadow side of the lines."""
     lead = _pigment(scene, (0.15, 0.15, 0.17), 0.42)
-    shade = np.clip(blurred(shifted(scene.edges, 4, 4), 5) * 2.4 + scene.glow(11) * 1.2, 0, 1)
+    shade = np.clip(blurred(shifted(scene.edges, 5, 5), 5) * 4.5 + scene.glow(11) * 1.5, 0, 1)
     rows, columns = np.mgrid[0 : scene.height, 0 : scene.width].astype(np.float32)
     hatch = 0.5 + 0.5 * np.sin((rows + columns) * np.float32(2 * np.pi / 8))
     paper = flat(scene, 0.970, 0.965, 0.950) - (0.020 * tiled(GRAIN, scene))[..., None]
-    shaded = mix(paper, lead, shade * (0.17 + 0.19 * hatch))
-    return mix(shaded, lead, scene.line(1.5) * 0.92)
+    shaded = mix(paper, lead, shade * (0.16 + 0.145 * hatch))
+    return mix(shaded, lead, scene.line(1.7) * 0.95)
 
 
 def chalk(scene: Scene) -> Image:
@@ -40,8 +40,8 @@ def chalk(scene: Scene) -> Image:
     )
     grain = tiled(GRAIN, scene)
     board = flat(scene, 0.100, 0.160, 0.140) + (0.05 * scene.glow(14) + 0.02 * grain)[..., None]
-    dust = np.clip(scene.glow(3.2) * 1.5, 0, 1) * (0.24 + 0.12 * grain)
-    return mix(mix(board, colour, dust), colour, scene.line(2.2) * (0.86 + 0.14 * grain))
+    dust = np.clip(scene.glow(3.2) * 2.2, 0, 1) * (0.24 + 0.12 * grain)
+    return mix(mix(board, colour, dust), colour, scene.line(2.4) * (0.86 + 0.14 * grain))
 
 
 def blueprint(scene: Scene) -> Image:
@@ -60,7 +60,7 @@ def neon(scene: Scene) -> Image:
     colour = rainbow(_hue(scene, 0.72 - 0.21 * level + 0.08 * rising))
     light = 2.2 * scene.glow(2.2) + 2.0 * scene.glow(7) + 1.4 * scene.glow(18)
     wall = flat(scene, 0.030, 0.014, 0.070) + colour * (1 - np.exp(-0.80 * light))[..., None]
-    return mix(wall, np.float32(0.66) + np.float32(0.34) * colour, scene.line(1.7))
+    return mix(wall, np.float32(0.66) + np.float32(0.34) * colour, scene.line(1.9))
 
 
 def gold(scene: Scene) -> Image:
