@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from realtime.errors import BadInput
 from realtime.options import AsJson, Controlnets, Device
 from realtime.train_command import check_extra
 
@@ -25,14 +26,29 @@ def evaluate(
         typer.Option(help="Pictures with captions, as in training, or shapes; scikit-image's photographs if left out."),
     ] = "",
     metrics: Annotated[
-        str, typer.Option(help="edge-skill,fid,kid,clip,depth,warp,shapes; what can be had if left out.")
+        str,
+        typer.Option(
+            help="edge-skill,fid,kid,clip,depth,warp,shapes; styles,seeds,strengths,colours, which paint hundreds of "
+            "pictures; those of the first that can be had if left out."
+        ),
     ] = "",
     count: Annotated[int, typer.Option(min=2, help="Pictures a metric, at most.")] = 64,
     prompt: Annotated[
         list[str] | None, typer.Option(help="Paint this instead of the model's styles or the captions (repeatable).")
     ] = None,
+    styles: Annotated[str, typer.Option(help="The model's styles: all, or NAME,NAME; what suits the metric.")] = "",
+    styles_of: Annotated[str, typer.Option(metavar="MODEL", help="Take that model's styles, not its own.")] = "",
     control: Annotated[str, typer.Option(help="What pictures are held to; what suits the metric if left out.")] = "",
     strength: Annotated[float, typer.Option(min=0, max=2, help="How strongly.")] = 0.8,
+    init_strength: Annotated[float, typer.Option(min=0, max=1, help="How much of the pictures' own colours.")] = 0.0,
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="More than 1 for a teacher: sampling steps.")] = 1,
+    guidance: Annotated[float, typer.Option(min=0, max=30, help="Classifier-free guidance of many steps.")] = 1.0,
+    judge: Annotated[
+        str, typer.Option(metavar="MODEL", help="For styles: whose pictures teach the judge; the model's own.")
+    ] = "",
+    judge_steps: Annotated[int, typer.Option(min=1, max=1000, help="Steps of that model.")] = 1,
+    judge_guidance: Annotated[float, typer.Option(min=0, max=30, help="Guidance of its many steps.")] = 1.0,
+    seeds: Annotated[int, typer.Option(min=2, help="For seeds: how many are compared.")] = 4,
     seed: Annotated[int, typer.Option(min=0, help="Of the first picture; the next ones count up.")] = 0,
     features: Annotated[
         str, typer.Option(help="For FID and KID: Inception's file, or a directory with a CLIP or DINOv2 model.")
@@ -47,17 +63,21 @@ def evaluate(
     check_extra()
     from pipelines.folders import cache_folder
     from pipelines.training.evaluation import measure
+    from pipelines.training.evaluation.bench import Wanted
     from pipelines.training.evaluation.painter import Painter
 
     names = [name.strip() for name in metrics.split(",") if name.strip()]
     measure.check(names)
-    wanted = measure.Wanted(
+    wanted = Wanted(
         data=data,
         count=count,
         prompts=tuple(prompt or ()),
         control=control,
+        styles=styles,
         strength=strength,
+        init_strength=init_strength,
         seed=seed,
+        seeds=seeds,
         features=features,
         clip_model=clip_model,
         video=video,
@@ -71,9 +91,25 @@ def evaluate(
             painted += some
             status.update(f"{painted} pictures painted ...")
 
-        painter = Painter(model, device=device, controlnets=tuple(controlnet or ()), painted=count_up)
-        scores = measure.measure(painter, names or measure.usual(painter, wanted), wanted)
+        def load(name: str, steps: int, guidance: float) -> Painter:
+            nets = tuple(controlnet or ())
+            return Painter(name, device=device, controlnets=nets, steps=steps, guidance=guidance, painted=count_up)
+
+        painter = load(model, steps, guidance)
+        if styles_of:
+            painter.styles = _styles_of(styles_of)
+        tutor = load(judge, judge_steps, judge_guidance) if judge else None
+        scores = measure.measure(painter, names or measure.usual(painter, wanted), wanted, judge=tutor)
     _print(scores, as_json)
+
+
+def _styles_of(model: str) -> list[tuple[str, str]]:
+    from pipelines.presets import find_model, read_preset
+
+    found = [(each.name, each.prompt) for each in read_preset(find_model(model)).styles]
+    if not found:
+        raise BadInput(f"--styles-of {model}: that model names no styles.")
+    return found
 
 
 def _print(scores: Sequence[Score], as_json: bool) -> None:

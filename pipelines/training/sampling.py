@@ -22,12 +22,13 @@ def sample(
     guidance: float = 1.0,
     control: str | None = None,
     maps: Tensor | None = None,
-    scale: float = 1.0,
+    scale: Tensor | float = 1.0,
 ) -> Tensor:
     """Latents from standard normal ``noise`` (B×C×h×w) in ``steps`` of DPM-Solver++ (arXiv 2211.01095).
 
     ``guidance``: classifier-free guidance (arXiv 2207.12598) against the empty prompt; 1 is none, and half the time.
-    ``control`` and ``maps``: the kind of ControlNet and what it is shown. The same noise gives the same latents.
+    ``control`` and ``maps``: the kind of ControlNet and what it is shown; ``scale``: how strongly, one number or B. The
+    same noise gives the same latents.
     """
     solver = _solver(model, steps)
     words = model.words(prompts)
@@ -61,7 +62,13 @@ def _solver(model: Model, steps: int) -> DPMSolverMultistepScheduler:
 
 
 def _answer(
-    model: Model, noisy: Tensor, t: Tensor, words: Words, control: str | None, maps: Tensor | None, scale: float
+    model: Model,
+    noisy: Tensor,
+    t: Tensor,
+    words: Words,
+    control: str | None,
+    maps: Tensor | None,
+    scale: Tensor | float,
 ) -> Tensor:
     added = model.control(control, noisy, t, words, maps, scale) if control and maps is not None else None
     return predict(model.unet, noisy, t, words, added)

@@ -246,7 +246,8 @@ def names(found: Sequence[dict[str, object]]) -> list[object]:
 
 def test_eval_measures_what_can_be_had(model: Path) -> None:
     found = scores(model, "--count", "2", "--prompt", "a", "--prompt", "b")
-    assert names(found) == ["edge-skill", "warp-error", "warp-error-input", "warp-ratio"]
+    frame = ["frame-error", "frame-error-input", "frame-ratio"]
+    assert names(found) == ["edge-skill", "warp-error", "warp-error-input", "warp-ratio", *frame]
     skills = [each for each in found if each["metric"] == "edge-skill"]
     assert [each["about"] for each in skills] == ["a", "b", "mean of 2 styles, 2 pictures"]
     assert all(isinstance(each["value"], float) and each["value"] < 0.5 for each in skills), "random weights"

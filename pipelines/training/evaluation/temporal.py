@@ -4,14 +4,15 @@ Optical flow of the input clip (OpenCV's DIS) says where each pixel of frame t +
 is carried there and compared with the painted frame t + 1: the mean absolute difference over the pixels that both
 frames show (Lai et al., arXiv 1808.00449, eq. 5, with L1). Pixels are left out where the flow there and back doesn't
 return within a pixel, or comes from outside. The input's own error, by the same flow, is what noise and imperfect flow
-cost: the ratio to it is the number to look at, 1 for a painter that adds none.
+cost: the ratio to it is the number to look at, 1 for a painter that adds none. Of a camera that stands still the plain
+frame difference is told too (``frame-error``).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -54,10 +55,32 @@ def warp_error(given: Sequence[Picture], painted: Sequence[Picture]) -> WarpErro
     return WarpError(painted=float(of_painted), given=float(of_given))
 
 
-def scores(found: WarpError, *, about: str) -> list[Score]:
-    """As lines of the table."""
-    lines = {"warp-error": found.painted, "warp-error-input": found.given, "warp-ratio": found.ratio}
-    return [Score(metric=name, value=value, better="lower", about=about) for name, value in lines.items()]
+def frame_difference(given: Sequence[Picture], painted: Sequence[Picture]) -> WarpError:
+    """The same for a camera that stands still, where nothing has to be carried: plain mean absolute differences."""
+    of_given, of_painted = (
+        float(np.mean([np.abs(a.astype(np.float32) - b).mean() for a, b in itertools.pairwise(clip)]))
+        for clip in (given, painted)
+    )
+    return WarpError(painted=of_painted, given=of_given)
+
+
+def scores(found: Mapping[str, WarpError], *, about: str, metric: str = "warp") -> list[Score]:
+    """As lines of the table: of one style, or the mean over styles by name, and the worst of them."""
+    by = {
+        f"{metric}-error": [each.painted for each in found.values()],
+        f"{metric}-error-input": [each.given for each in found.values()],
+        f"{metric}-ratio": [each.ratio for each in found.values()],
+    }
+    whom = next(iter(found)) if len(found) == 1 else f"mean of {len(found)} styles"
+    lines = [
+        Score(metric=name, value=float(np.mean(values)), better="lower", about=f"{about}, {whom}")
+        for name, values in by.items()
+    ]
+    if len(found) > 1:
+        worst = max(found, key=lambda name: found[name].ratio)
+        of_worst = f"{about}, worst style: {worst}"
+        lines.append(Score(metric=f"{metric}-ratio", value=found[worst].ratio, better="lower", about=of_worst))
+    return lines
 
 
 def still(photograph: Picture, *, frames: int = 8, noise: float = 3.0, seed: int = 0) -> list[Picture]:

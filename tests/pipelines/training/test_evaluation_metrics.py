@@ -143,8 +143,20 @@ def test_clips_that_can_t_be_compared_say_so(photograph: NDArray[np.uint8]) -> N
     assert temporal.warp_error(frames, frames).ratio == 0
     with pytest.raises(TrainingError, match="two clips of as many frames"):
         temporal.warp_error(frames, frames[:1])
-    names = [score.metric for score in temporal.scores(temporal.warp_error(frames, frames), about="still")]
-    assert names == ["warp-error", "warp-error-input", "warp-ratio"]
+
+
+def test_of_several_styles_the_mean_is_told_and_the_worst_is_named(photograph: NDArray[np.uint8]) -> None:
+    frames = temporal.still(photograph, frames=3)
+    of = {"steady": negative(frames), "shaky": flicker(frames)}
+    found = {name: temporal.frame_difference(frames, painted) for name, painted in of.items()}
+    assert found["steady"].ratio == pytest.approx(1)
+    assert found["shaky"].painted == pytest.approx(40, abs=2)
+    (*_, alone) = temporal.scores({"steady": found["steady"]}, about="x")
+    assert (alone.metric, alone.about) == ("warp-ratio", "x, steady")
+    *_, mean, worst = temporal.scores(found, about="still", metric="frame")
+    assert mean.value == pytest.approx((1 + found["shaky"].ratio) / 2)
+    assert (worst.metric, worst.about) == ("frame-ratio", "still, worst style: shaky")
+    assert worst.value == found["shaky"].ratio
 
 
 def test_a_film_is_read_and_fitted(photograph: NDArray[np.uint8], tmp_path: Path) -> None:
