@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipelines.training.drawn.scene import Image, Plane, Scene, blurred, rainbow, step
 
 REACH = 40.0  # pixels that a colour flows where no edge stops it
-WALL = 60.0  # an edge is as far to cross as this many reaches
+WALL = 240.0  # pixels that crossing an edge counts for
 COARSE = 12.0  # σ of the colours that a few numbers every 32 pixels can tell
 SURROUNDINGS = 28.0  # σ, in pixels, of what the eye gets used to
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -54,7 +54,7 @@ def tinted(colours: Image, hue: float) -> Image:
 def paint(scene: Scene, depth: float = 1.0) -> Image:
     """The scene's colours as a painter mixes them: stronger, with a lifted night; greys turn dusk and candlelight.
 
-    ``depth``: how far, 0 leaves them as they are.
+    ``depth``: how far; 0 leaves them as they are, 1 is usual.
     """
     brighter = _brightened(scene.colours, depth)
     light = lightness(brighter)
@@ -93,23 +93,23 @@ def _flow(values: NDArray[np.float32], walls: NDArray[np.bool_], rounds: int = 3
     flowing = np.ascontiguousarray(values)
     for index in range(rounds):
         sigma = REACH * np.sqrt(3) * 2.0 ** (rounds - index - 1) / np.sqrt(4.0**rounds - 1)
-        open_, shut = np.exp(-np.sqrt(2) / sigma), np.exp(-np.sqrt(2) * (1 + WALL * REACH / 10) / sigma)
+        free, shut = np.exp(-np.sqrt(2) / sigma), np.exp(-np.sqrt(2) * (1 + WALL) / sigma)
         flowing = np.ascontiguousarray(flowing.transpose(1, 0, 2))
-        _sweep(flowing, np.where(across, shut, open_).astype(np.float32))
+        _sweep(flowing, np.where(across, shut, free).astype(np.float32))
         flowing = np.ascontiguousarray(flowing.transpose(1, 0, 2))
-        _sweep(flowing, np.where(down, shut, open_).astype(np.float32))
+        _sweep(flowing, np.where(down, shut, free).astype(np.float32))
     return flowing
 
 
 def _sweep(lines: NDArray[np.float32], carry: NDArray[np.float32]) -> None:
     """Each line takes ``carry`` (lines − 1 × pixels) of the one before it, then of the one after it, in place."""
     carry = np.repeat(carry[..., None], lines.shape[2], -1)
-    step_ = np.empty_like(lines[0])
+    difference = np.empty_like(lines[0])
     for index in range(1, len(lines)):
-        np.subtract(lines[index - 1], lines[index], out=step_)
-        step_ *= carry[index - 1]
-        lines[index] += step_
+        np.subtract(lines[index - 1], lines[index], out=difference)
+        difference *= carry[index - 1]
+        lines[index] += difference
     for index in range(len(lines) - 2, -1, -1):
-        np.subtract(lines[index + 1], lines[index], out=step_)
-        step_ *= carry[index]
-        lines[index] += step_
+        np.subtract(lines[index + 1], lines[index], out=difference)
+        difference *= carry[index]
+        lines[index] += difference
