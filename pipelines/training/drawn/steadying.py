@@ -13,7 +13,7 @@ Picture = NDArray[np.uint8]
 _LEAST = 6  # pixels of a line that is no speck
 _LOWS = (60.0, 85.0, 120.0, 160.0)  # Canny's lower thresholds that maps are drawn with; the upper is twice as high
 _NEXT = np.ones((3, 3), np.uint8)  # lines within a pixel and its diagonal agree
-_GAP = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))  # bridges breaks of up to 6 pixels
+_BREAK = 5  # pixels, from which on a break is no flicker; one more at either end is next to the line
 
 
 def clean_edges(picture: Picture, like: Edges | None = None) -> Edges:
@@ -30,10 +30,12 @@ def settled(edges: Edges, clean: Edges) -> Edges:
 
     Specks, and lines that only the noise drew, are left out.
     """
+    clean = without_specks(clean, _LEAST)
     agreed = without_specks(edges & cv2.dilate(clean, _NEXT), _LEAST)
-    bridged = cv2.morphologyEx(agreed, cv2.MORPH_CLOSE, _GAP)
-    own = agreed | (edges & bridged)
-    return joined(own, clean & bridged)
+    apart = clean & ~cv2.dilate(agreed, _NEXT)
+    breaks = cv2.dilate(apart & ~without_specks(apart, _BREAK), _NEXT) & clean
+    hair_breaks = cv2.morphologyEx(agreed, cv2.MORPH_CLOSE, _NEXT) & (clean | edges)
+    return np.asarray(agreed | breaks | hair_breaks, np.uint8)
 
 
 def joined(edges: Edges, more: Edges, within: int = 1) -> Edges:

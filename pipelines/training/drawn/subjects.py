@@ -137,7 +137,9 @@ def prepare(folder: Path, pictures: list[Path]) -> int:
     files = {path.stem.replace("-fe0f", ""): path for path in pictures}
     there = [subject for subject in SUBJECTS if subject.code in files]
     stack = [cut_out(_read(files[subject.code])) for subject in there]
-    np.save(folder / "subjects.npy", np.stack(stack) if stack else np.zeros((0, SIZE, SIZE, 4), np.uint8))
+    partial = folder / "subjects.part.npy"  # what reads the old file goes on with it
+    np.save(partial, np.stack(stack) if stack else np.zeros((0, SIZE, SIZE, 4), np.uint8))
+    partial.replace(folder / "subjects.npy")
     (folder / "subjects.json").write_text(json.dumps([subject.name for subject in there], indent=0), encoding="utf-8")
     return len(there)
 

@@ -1,7 +1,5 @@
 """The endless order, the split, and the data that are drawn: all of them the same at every call."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -12,7 +10,6 @@ from pipelines.training.data import order
 from pipelines.training.data.dataset import open_data, split
 from pipelines.training.data.maps import add_map, draw_map
 from pipelines.training.data.shapes import COLOURS
-from pipelines.training.drawn.styles import STYLES
 
 
 def test_each_epoch_is_a_permutation_of_its_own() -> None:
@@ -58,28 +55,6 @@ def test_shapes_are_drawn_at_any_size() -> None:
     large, _ = open_data("shapes", (128, 192))
     assert large.picture(3).shape == (128, 192, 3)
     assert small.prompts[3] == large.prompts[3]
-
-
-def test_styles_are_drawn_from_prepared_canvases(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="prepare"):
-        open_data(f"drawn:{tmp_path}", (64, 64))
-    canvases = np.zeros((3, 256, 256, 3), np.uint8)
-    for number, canvas in enumerate(canvases):
-        for place in range(20, 240, 30):
-            cv2.circle(canvas, (place, 250 - place), 30 + 10 * number, (250, 200, 90), 3)
-    np.save(tmp_path / "canvases.npy", canvases)
-    train, held_out = open_data(f"drawn:{tmp_path}", (64, 64))
-    assert len(train) == 2 * len(STYLES)
-    assert len(held_out) == len(STYLES)
-    again, _ = open_data(f"drawn:{tmp_path}", (64, 64))
-    pictures = [train.picture(index) for index in range(len(STYLES))]
-    for index, picture in enumerate(pictures):
-        np.testing.assert_array_equal(picture, again.picture(index))
-        assert (picture.shape, picture.dtype) == ((64, 64, 3), np.uint8)
-        assert train.prompts[index] == again.prompts[index]
-    assert len({picture.tobytes() for picture in pictures}) == len(STYLES)
-    with pytest.raises(TrainingError, match="square"):
-        open_data(f"drawn:{tmp_path}", (64, 96))
 
 
 @pytest.mark.parametrize("side", [64, 256, 1024])

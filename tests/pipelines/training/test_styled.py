@@ -1,0 +1,192 @@
+"""What the embedded model learns from: pairs of a scene, told by index and colour field alone."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pipelines.errors import TrainingError
+from pipelines.training.data.dataset import open_data
+from pipelines.training.drawn import scenes
+from pipelines.training.drawn.captions import COLOURS, WORDINGS
+from pipelines.training.drawn.styled import Example, Styled
+from pipelines.training.drawn.styles import STYLES
+from tests.pipelines.training.small_world import SUBJECTS, small_world
+
+SIZE = 128
+
+
+@pytest.fixture(scope="module")
+def styled(tmp_path_factory: pytest.TempPathFactory) -> Styled:
+    return Styled(str(small_world(tmp_path_factory.mktemp("world"))), (SIZE, SIZE))
+
+
+def a_field(seed: int = 1) -> np.ndarray:
+    return scenes.random_field(np.random.default_rng(seed))
+
+
+def first(styled: Styled, *, kind: str, **wanted: object) -> int:
+    """The even index of the first scene of that kind."""
+    for index in range(0, 4000, 2):
+        plan = styled.plan(index)
+        if plan.kind == kind and all(getattr(plan, name) == value for name, value in wanted.items()):
+            return index
+    raise AssertionError(f"no {kind} with {wanted}")
+
+
+def same(one: Example, other: Example) -> bool:
+    pictures = [(one.picture, other.picture), (one.map, other.map), (one.colours, other.colours)]
+    told = (one.strength, one.prompt) == (other.strength, other.prompt)
+    return told and all(np.array_equal(a, b) if b is not None else a is None for a, b in pictures)
+
+
+def test_an_example_repeats_in_a_dataset_opened_again(styled: Styled, tmp_path: Path) -> None:
+    again = Styled(str(small_world(tmp_path)), (SIZE, SIZE))
+    for index in range(6):
+        assert same(styled.example(index, None), again.example(index, None))
+        assert same(styled.example(index, a_field()), again.example(index, a_field()))
+        np.testing.assert_array_equal(styled.read(index), again.example(index, None).picture)
+
+
+@pytest.mark.parametrize("kind", ["canvas", "subject", "words"])
+def test_neighbours_are_one_scene_in_two_styles(styled: Styled, kind: str) -> None:
+    index = first(styled, kind=kind)
+    one, other = styled.example(index, None), styled.example(index + 1, None)
+    np.testing.assert_array_equal(one.map, other.map)
+    assert one.strength == other.strength == styled.plan(index).strength
+    assert (one.colours is None) == (other.colours is None)
+    assert styled.names[index].rpartition(" in ")[0] == styled.names[index + 1].rpartition(" in ")[0]
+    assert styled.names[index] != styled.names[index + 1]
+    assert not np.array_equal(one.picture, other.picture)
+
+
+def test_shapes_types_and_prompts(styled: Styled) -> None:
+    for index in range(0, 30, 3):
+        example = styled.example(index, a_field())
+        assert (example.picture.shape, example.picture.dtype) == ((SIZE, SIZE, 3), np.uint8)
+        assert (example.map.shape, example.map.dtype) == ((SIZE, SIZE), np.uint8)
+        assert 0 <= example.strength <= 1
+        assert example.prompt == styled.prompts[index]
+        if example.colours is not None:
+            assert (example.colours.shape, example.colours.dtype) == ((SIZE // 4, SIZE // 4, 3), np.uint8)
+
+
+def test_shares_of_kinds_colours_sketches_and_strengths() -> None:
+    plans = [scenes.plan(scene, canvases=40, subjects=9, styles=12) for scene in range(6000)]
+    share = {kind: np.mean([plan.kind == kind for plan in plans]) for kind in ("canvas", "subject", "words")}
+    assert share == pytest.approx({"canvas": 0.5, "subject": 0.3, "words": 0.2}, abs=0.02)
+    mapped = [plan for plan in plans if plan.kind != "words"]
+    assert np.mean([plan.sketched for plan in mapped]) == pytest.approx(0.2, abs=0.02)
+    assert np.mean([plan.strength == 1 for plan in mapped]) == pytest.approx(0.35, abs=0.02)
+    for kind, camera in (("canvas", 0.5), ("subject", 0.3)):
+        assert np.mean([plan.camera for plan in plans if plan.kind == kind]) == pytest.approx(camera, abs=0.03)
+    words = [plan for plan in plans if plan.kind == "words"]
+    assert {(plan.strength, plan.camera, plan.sketched) for plan in words} == {(0.0, False, False)}
+    each = np.bincount([style for plan in plans for style in plan.styles], minlength=12) / 12000
+    assert each == pytest.approx(np.full(12, 1 / 12), abs=0.012)
+    assert all(plan.styles[0] != plan.styles[1] for plan in plans)
+
+
+def test_held_out_scenes_show_canvases_of_their_own(styled: Styled) -> None:
+    plans = [(index % 40 >= 38, styled.plan(index)) for index in range(0, 2000, 2)]
+    held = {plan.content for held, plan in plans if held and plan.kind == "canvas"}
+    assert held
+    assert not held & {plan.content for held, plan in plans if not held and plan.kind == "canvas"}
+
+
+def test_words_alone_show_the_subject_on_the_fields_mean(styled: Styled) -> None:
+    number = list(STYLES).index("watercolour")
+    index = next(
+        index
+        for index in range(8000)
+        if (plan := styled.plan(index)).kind == "words"
+        and plan.styles[index % 2] == number
+        and styled._said(index, plan)[1] is None
+    )
+    reddish = np.full((8, 8, 3), (0.8, 0.3, 0.2), np.float32)
+    example = styled.example(index, reddish)
+    assert (example.strength, example.colours) == (0.0, None)
+    assert not example.map.any()
+    assert SUBJECTS[styled.plan(index).content].split()[-1] in example.prompt
+    warm, cold = (styled.example(index, field).picture for field in (reddish, 1 - reddish))
+    corner = warm[:20, :20].mean((0, 1)) - cold[:20, :20].mean((0, 1))
+    assert corner[0] > 20 > -20 > corner[2]
+    assert np.abs(warm[54:74, 70:90].mean((0, 1)) - cold[54:74, 70:90].mean((0, 1))).max() < np.abs(corner).max() / 2
+
+
+def test_camera_colours_don_t_hear_the_field_and_others_do(styled: Styled) -> None:
+    comic, oil = list(STYLES).index("comic"), list(STYLES).index("oil")
+    for camera in (True, False):
+        index = next(
+            index
+            for index in range(0, 20000, 2)
+            if (plan := styled.plan(index)).kind == "canvas"
+            and plan.camera == camera
+            and {*plan.styles} & {comic, oil}
+            and plan.strength == 1
+        )
+        index += styled.plan(index).styles[0] not in (comic, oil)
+        one, other = (styled.example(index, a_field(seed)).picture.astype(int) for seed in (1, 2))
+        assert (np.abs(one - other).max() > 40) != camera
+
+
+def test_a_weak_map_leaves_lines_out_of_the_picture_and_not_out_of_the_map(styled: Styled) -> None:
+    shares = []
+    for index in range(0, 600, 2):
+        plan = styled.plan(index)
+        if plan.kind == "canvas" and not plan.sketched and (plan.strength == 1 or plan.strength < 0.3):
+            staged = styled._staged(plan, a_field(), np.random.default_rng((12, index // 2)))
+            shares.append((plan.strength, np.count_nonzero(staged.lines) / max(1, np.count_nonzero(staged.map))))
+    assert np.mean([share for strength, share in shares if strength == 1]) > 0.85
+    assert np.mean([share for strength, share in shares if strength < 0.3]) < 0.45
+
+
+def test_a_tint_reaches_picture_and_words(styled: Styled) -> None:
+    styles = list(STYLES)
+    tinted = [
+        index
+        for index in range(6000)
+        if styled.plan(index).kind == "words"
+        and styles[styled.plan(index).styles[index % 2]] == "comic"
+        and (hue := styled._said(index, styled.plan(index))[1]) is not None
+        and hue == COLOURS["blue"]
+    ]
+    assert tinted
+    example = styled.example(tinted[0], np.full((8, 8, 3), 0.5, np.float32))
+    assert "blue" in example.prompt
+    red, _, blue = example.picture.mean((0, 1))
+    assert blue > red + 20
+
+
+def test_prompts_name_the_style_or_mean_the_default(styled: Styled) -> None:
+    styles = list(STYLES)
+    named = 0
+    for index in range(400):
+        style = styles[styled.plan(index).styles[index % 2]]
+        named += any(wording in styled.prompts[index] for wording in WORDINGS[style])
+        assert styled.names[index].endswith(f" in {style}")
+    assert named > 370
+
+
+def test_it_opens_as_data_and_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="prepare"):
+        open_data(f"drawn:{tmp_path}", (64, 64))
+    small_world(tmp_path, canvases=3)
+    train, held_out = open_data(f"drawn:{tmp_path}", (64, 64))
+    assert len(train) == 19 * len(held_out)
+    assert train.picture(3).shape == (64, 64, 3)
+    with pytest.raises(TrainingError, match="square"):
+        open_data(f"drawn:{tmp_path}", (64, 96))
+    (tmp_path / "subjects.json").write_text('["fox"]')
+    with pytest.raises(TrainingError, match="belong together"):
+        open_data(f"drawn:{tmp_path}", (64, 64))
+
+
+def test_a_sketched_map_lies_on_the_painted_lines(styled: Styled) -> None:
+    index = first(styled, kind="subject", sketched=True)
+    staged = styled._staged(styled.plan(index), a_field(), np.random.default_rng((12, index // 2)))
+    assert np.count_nonzero(staged.lines) > 100
+    assert (staged.map[staged.lines > 0] > 100).all()
+    away = cv2.distanceTransform((staged.lines == 0).astype(np.uint8), cv2.DIST_L2, 5)
+    assert away[staged.map > 0].max() < 3.5
