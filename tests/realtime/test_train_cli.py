@@ -254,6 +254,25 @@ def test_eval_measures_what_can_be_had(model: Path) -> None:
     assert scores(model, "--count", "2", "--prompt", "a", "--prompt", "b") == found, "the same again"
 
 
+def test_eval_takes_styles_steps_and_a_judge(model: Path) -> None:
+    chosen = ("--styles-of", "embedded", "--styles", "ink,neon", "--count", "2")
+    found = scores(model, *chosen, "--steps", "2", "--judge", model, "--metrics", "edge-skill,styles,warp")
+    skills = [each["about"] for each in found if each["metric"] == "edge-skill"]
+    assert skills == ["Ink", "Neon", "mean of 2 styles, 2 pictures"]
+    told = [each["about"] for each in found if each["metric"] == "style-accuracy"]
+    assert told[2] == "mean of 2 styles, 4 pictures, judge trained on model's"
+    assert any(str(each["about"]).startswith("pan, canny, worst style: ") for each in found)
+
+
+def test_eval_measures_seeds_strengths_and_colours(model: Path) -> None:
+    found = scores(model, "--prompt", "a", "--count", "2", "--seeds", "2", "--metrics", "seeds,strengths,colours")
+    numbers = {name: [each["value"] for each in found if each["metric"] == name] for name in names(found)}
+    assert len(numbers["seed-ssim"]) == 2
+    assert len(numbers["strength-skill"]) == 6
+    assert len(numbers["colour-correlation"]) == 3
+    assert numbers["strength-step"][0] > 0
+
+
 def test_eval_compares_with_data(model: Path, pictures: Path) -> None:
     found = scores(model, "--data", "shapes", "--count", "12", "--metrics", "fid,kid,shapes", "--control", "canny")
     assert names(found) == ["fid", "kid", "obeyed-colour", "obeyed-form", "obeyed-ground", "obeyed-all"]
@@ -275,10 +294,16 @@ def test_eval_compares_with_data(model: Path, pictures: Path) -> None:
         (["--metrics", "warp", "--video", "nowhere.mp4"], "is no video"),
         (["--metrics", "shapes", "--prompt", "ink"], "no caption of the drawn world"),
         (["--metrics", "clip", "--control", "depth"], "has no control 'depth'"),
+        (["--guidance", "3"], "One step has no guidance"),
+        (["--styles-of", "embedded", "--styles", "rust"], "--styles rust are not all among this model's: Ink"),
+        (["--styles-of", "{model}"], "names no styles"),
+        (["--metrics", "styles"], "give two at least"),
+        (["--metrics", "colours", "--judge", "nowhere-to-be-found"], "no model 'nowhere-to-be-found'"),
     ],
 )
 def test_eval_says_what_is_missing(model: Path, pictures: Path, options: list[str], words: str) -> None:
-    exit_code, _, stderr = run("eval", model, "--count", "2", *(each.format(pictures=pictures) for each in options))
+    filled = [each.format(pictures=pictures, model=model) for each in options]
+    exit_code, _, stderr = run("eval", model, "--count", "2", *filled)
     assert exit_code == 2, stderr
     assert words in stderr
     assert stderr.count("sdxs-live: ") == 1

@@ -32,7 +32,8 @@ def _of(picture: Picture) -> Features:
 
 def _colours(picture: Picture) -> Features:
     flat = picture.reshape(-1, 3)
-    joint = np.histogramdd(flat, bins=_COLOURS, range=[(0, 256)] * 3)[0].ravel() / len(flat)
+    cells = (flat.astype(np.int64) * _COLOURS // 256) @ (_COLOURS**2, _COLOURS, 1)
+    joint = np.bincount(cells, minlength=_COLOURS**3) / len(flat)
     lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.float64) / 255
     return np.concatenate([np.sqrt(joint), lab.mean(0), lab.std(0)])
 
