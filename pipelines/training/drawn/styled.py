@@ -16,7 +16,7 @@ from pipelines.training.data.lazy import Lazy
 from pipelines.training.drawn import captions, scenes
 from pipelines.training.drawn.canvases import FOLDER
 from pipelines.training.drawn.colouring import from_field, region_colours
-from pipelines.training.drawn.scene import Scene
+from pipelines.training.drawn.scene import Image, Scene
 from pipelines.training.drawn.staging import Staged, stage_canvas, stage_subject
 from pipelines.training.drawn.styles import STYLES, draw
 from pipelines.training.drawn.subjects import words_of
@@ -72,6 +72,7 @@ class Styled:
             ) from None
         if not (len(self._canvases) and len(self._subject_names) == len(self._subjects) > 0):
             raise TrainingError(f"The files in {place} don't belong together: run the prepare command again.")
+        self._last: tuple[tuple[int, bytes], Staged, Image] | None = None
         count = self.scene_count * self.group
         self.names, self.prompts = Lazy(count, self._name), Lazy(count, self._prompt)
 
@@ -87,22 +88,30 @@ class Styled:
 
     def example(self, index: int, field: Field | None) -> Example:
         """Sample ``index`` in the colours of ``field``: float32 8×8×3 RGB in [0, 1]; None for some of its own."""
-        number, plan = index // self.group, self.plan(index)
+        plan = self.plan(index)
         if field is None:
-            field = scenes.random_field(np.random.default_rng((17, number)))
-        staged = self._staged(plan, field, np.random.default_rng((12, number)))
+            field = scenes.random_field(np.random.default_rng((17, index // self.group)))
+        staged, colours = self._coloured(index // self.group, plan, field)
         prompt, tint = self._said(index, plan)
-        seen = staged.picture
-        if plan.kind == "canvas" and not plan.camera:
-            seen = np.rint(from_field(field, seen.shape[:2]) * 255).astype(np.uint8)
-        scene = Scene(staged.lines, region_colours(seen, staged.lines), tint)
+        picture = draw(Scene(staged.lines, colours, tint), self._style(index, plan))
         return Example(
-            picture=np.rint(draw(scene, self._style(index, plan)) * 255).astype(np.uint8),
-            map=staged.map,
+            picture=np.rint(picture * 255).astype(np.uint8),
+            map=staged.map.copy(),
             strength=plan.strength,
             prompt=prompt,
             colours=_shrunk(staged.picture) if plan.camera else None,
         )
+
+    def _coloured(self, scene: int, plan: scenes.Plan, field: Field) -> tuple[Staged, Image]:
+        """What is to be drawn, and its colours; kept for the neighbour, which shows the same in another style."""
+        key = (scene, field.tobytes())
+        if self._last is None or self._last[0] != key:
+            staged = self._staged(plan, field, np.random.default_rng((12, scene)))
+            seen = staged.picture
+            if plan.kind == "canvas" and not plan.camera:
+                seen = np.rint(from_field(field, seen.shape[:2]) * 255).astype(np.uint8)
+            self._last = key, staged, region_colours(seen, staged.lines)
+        return self._last[1:]
 
     def _staged(self, plan: scenes.Plan, field: Field, rng: np.random.Generator) -> Staged:
         if plan.kind == "canvas":

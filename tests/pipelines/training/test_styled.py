@@ -49,6 +49,16 @@ def test_an_example_repeats_in_a_dataset_opened_again(styled: Styled, tmp_path: 
         np.testing.assert_array_equal(styled.read(index), again.example(index, None).picture)
 
 
+def test_an_example_is_the_same_whatever_was_asked_for_before(styled: Styled, tmp_path: Path) -> None:
+    again = Styled(str(small_world(tmp_path)), (SIZE, SIZE))
+    for index in (first(styled, kind="canvas"), first(styled, kind="subject")):
+        styled.example(index, a_field(1))
+        for field in (a_field(1), a_field(2), None):
+            assert same(styled.example(index + 1, field), again.example(index + 1, field))
+        styled.example(index, None).map[:] = 7
+        assert same(styled.example(index, None), again.example(index, None))
+
+
 @pytest.mark.parametrize("kind", ["canvas", "subject", "words"])
 def test_neighbours_are_one_scene_in_two_styles(styled: Styled, kind: str) -> None:
     index = first(styled, kind=kind)

@@ -11,7 +11,7 @@ from pipelines.training.drawn.canvases import random_crop
 from pipelines.training.drawn.captions import THINGS, WORDINGS
 from pipelines.training.drawn.portraits import portrait
 from pipelines.training.drawn.rooms import plain_ground
-from pipelines.training.drawn.sources import SOURCES
+from pipelines.training.drawn.sources import SOURCES, largest
 
 
 def test_names_and_pictures_are_each_there_once() -> None:
@@ -72,3 +72,8 @@ def test_every_source_is_free_and_described() -> None:
             "licence": source.licence,
             "kind": source.kind,
         }
+
+
+def test_a_picture_in_several_sizes_counts_once() -> None:
+    files = [Path(name) for name in ("a/640x480.jpg", "a/1920x1200.jpg", "b/640x480.jpg", "b/fox.jpg", "b/hen.jpg")]
+    assert largest(files) == [Path(name) for name in ("a/1920x1200.jpg", "b/640x480.jpg", "b/fox.jpg", "b/hen.jpg")]
