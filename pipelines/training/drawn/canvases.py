@@ -34,23 +34,26 @@ def prepare(folder: Path, *, count: int, seed: int = 0) -> list[dict[str, str | 
     table: list[dict[str, str | int]] = []
     for source in SOURCES:
         paths = fetch(source, folder / "packages")
-        if source.kind != "photograph":
-            loaded = [picture for path in paths if (picture := _read_cutout(path)) is not None]
-            cutouts += loaded
-        else:
-            loaded = [picture for path in paths if (picture := _read_photograph(path)) is not None]
-            photographs += loaded
+        read, into = (_read_photograph, photographs) if source.kind == "photograph" else (_read_cutout, cutouts)
+        loaded = [picture for path in paths if (picture := read(path)) is not None]
+        into += loaded
         if source.kind == "emoji":
             subjects.prepare(folder, paths)
         table.append({**source.described, "pictures": len(loaded)})
+    _write(folder, count, photographs, cutouts, rng)
+    (folder / "sources.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
+    return table
+
+
+def _write(
+    folder: Path, count: int, photographs: list[Picture], cutouts: list[Cutout], rng: np.random.Generator
+) -> None:
     partial = folder / "canvases.part.npy"  # what reads the old file goes on with it
     canvases = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(count, SIZE, SIZE, 3))
     for index in range(count):
         canvases[index] = _lined_canvas(photographs, cutouts, rng)
     canvases.flush()
     partial.replace(folder / "canvases.npy")
-    (folder / "sources.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
-    return table
 
 
 def random_crop(canvas: Picture, size: int, rng: np.random.Generator) -> Picture:
