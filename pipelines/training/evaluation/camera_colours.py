@@ -54,12 +54,12 @@ def _scores(strength: float, by_style: dict[str, tuple[float, float]], about: st
     lines = []
     if strength == max(INIT_STRENGTHS) and len(by_style) > 1:
         for name, (alike, slope) in by_style.items():
-            lines.append(Score(metric="colour-correlation", value=alike, better="higher", about=name))
-            lines.append(Score(metric="colour-slope", value=slope, better="higher", about=name))
+            lines.append(Score(metric="colour-correlation", value=alike, better="higher", part=name, about=name))
+            lines.append(Score(metric="colour-slope", value=slope, better="higher", part=name, about=name))
     alike, slope = np.mean(list(by_style.values()), 0)
     about = f"init_strength {strength:g}, mean of {len(by_style)} styles, {about}"
     return [
         *lines,
-        Score(metric="colour-correlation", value=float(alike), better="higher", about=about),
-        Score(metric="colour-slope", value=float(slope), better="higher", about=about),
+        Score(metric="colour-correlation", value=float(alike), better="higher", part=f"{strength:g}", about=about),
+        Score(metric="colour-slope", value=float(slope), better="higher", part=f"{strength:g}", about=about),
     ]

@@ -61,6 +61,7 @@ def _edge_skill(bench: Bench) -> list[Score]:
             metric="edge-skill",
             value=edge_skill(given, dict(zip(given, painted, strict=True))),
             better="higher",
+            part=label,
             about=label,
         )
         for label, painted in bench.by_style(bench.wanted.control or "canny").items()
@@ -103,10 +104,10 @@ def _warp(bench: Bench) -> list[Score]:
         clips = {label: bench.painter.film(frames, *bench.settings(prompts, control)) for label, prompts in every}
         about = f"{name}, {control}"
         warped = {label: temporal.warp_error(frames, painted) for label, painted in clips.items()}
-        lines += temporal.scores(warped, about=about)
+        lines += temporal.scores(warped, part=name, about=about)
         if name == "still":
             plain = {label: temporal.frame_difference(frames, painted) for label, painted in clips.items()}
-            lines += temporal.scores(plain, about=about, metric="frame")
+            lines += temporal.scores(plain, part=name, about=about, metric="frame")
     return lines
 
 

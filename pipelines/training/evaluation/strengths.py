@@ -46,7 +46,13 @@ def differences(painted: Mapping[float, Sequence[Picture]]) -> list[float]:
 def scores(skills: NDArray[np.float64], steps: NDArray[np.float64], *, about: str) -> list[Score]:
     """As lines of the table: the skill at each of ``STRENGTHS``, and the ``steps`` between them."""
     lines = [
-        Score(metric="strength-skill", value=float(skill), better="higher", about=f"{strength:g}, {about}")
+        Score(
+            metric="strength-skill",
+            value=float(skill),
+            better="higher",
+            part=f"{strength:g}",
+            about=f"{strength:g}, {about}",
+        )
         for strength, skill in zip(STRENGTHS, skills, strict=True)
     ]
     loss = max(0.0, float((skills[:-1] - skills[1:]).max()))

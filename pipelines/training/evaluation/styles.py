@@ -76,7 +76,7 @@ def scores(names: Sequence[str], counts: Counts, *, about: str) -> list[Score]:
     """As lines of the table; ``counts``: how often the style of each row was taken for that of each column."""
     shares = counts / counts.sum(1, keepdims=True)
     lines = [
-        Score(metric="style-accuracy", value=float(shares[place, place]), better="higher", about=name)
+        Score(metric="style-accuracy", value=float(shares[place, place]), better="higher", part=name, about=name)
         for place, name in enumerate(names)
     ]
     about = f"mean of {len(names)} styles, {about}"

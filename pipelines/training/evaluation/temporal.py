@@ -64,7 +64,7 @@ def frame_difference(given: Sequence[Picture], painted: Sequence[Picture]) -> Wa
     return WarpError(painted=of_painted, given=of_given)
 
 
-def scores(found: Mapping[str, WarpError], *, about: str, metric: str = "warp") -> list[Score]:
+def scores(found: Mapping[str, WarpError], *, about: str, part: str = "", metric: str = "warp") -> list[Score]:
     """As lines of the table: of one style, or the mean over styles by name, and the worst of them."""
     by = {
         f"{metric}-error": [each.painted for each in found.values()],
@@ -73,13 +73,16 @@ def scores(found: Mapping[str, WarpError], *, about: str, metric: str = "warp") 
     }
     whom = next(iter(found)) if len(found) == 1 else f"mean of {len(found)} styles"
     lines = [
-        Score(metric=name, value=float(np.mean(values)), better="lower", about=f"{about}, {whom}")
+        Score(metric=name, value=float(np.mean(values)), better="lower", part=part, about=f"{about}, {whom}")
         for name, values in by.items()
     ]
     if len(found) > 1:
         worst = max(found, key=lambda name: found[name].ratio)
         of_worst = f"{about}, worst style: {worst}"
-        lines.append(Score(metric=f"{metric}-ratio", value=found[worst].ratio, better="lower", about=of_worst))
+        ratio = found[worst].ratio
+        lines.append(
+            Score(metric=f"{metric}-ratio", value=ratio, better="lower", part=f"{part} worst".strip(), about=of_worst)
+        )
     return lines
 
 

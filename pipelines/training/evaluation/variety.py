@@ -29,8 +29,9 @@ def measure(bench: Bench) -> list[Score]:
     if bench.wanted.seeds < 2:
         raise TrainingError("Seeds are compared with each other: give --seeds 2 at least.")
     strength = f"{bench.control} {bench.wanted.strength:g}"
-    found = _scores(_sets(bench, bench.control), f"{strength}, {len(bench.pictures)} pictures", bench)
-    return found + _scores(_sets(bench, "none"), "text alone", bench)
+    about = f"{strength}, {len(bench.pictures)} pictures"
+    found = _scores(_sets(bench, bench.control), bench, part="", about=about)
+    return found + _scores(_sets(bench, "none"), bench, part="text", about="text alone")
 
 
 def alike(pictures: Sequence[Picture]) -> tuple[float, float]:
@@ -55,13 +56,13 @@ def _sets(bench: Bench, control: str) -> dict[str, list[list[Picture]]]:
     return found
 
 
-def _scores(sets: dict[str, list[list[Picture]]], about: str, bench: Bench) -> list[Score]:
+def _scores(sets: dict[str, list[list[Picture]]], bench: Bench, *, part: str, about: str) -> list[Score]:
     by_style = {name: np.mean([alike(pictures) for pictures in each], 0) for name, each in sets.items()}
     similar, apart = np.mean(list(by_style.values()), 0)
     least = max(by_style, key=lambda name: float(by_style[name][0]))
     about = f"{about}, {bench.wanted.seeds} seeds, mean of {len(sets)} styles"
     worst = f"; least variety: {least} {by_style[least][0]:.2f}" if len(sets) > 1 else ""
     return [
-        Score(metric="seed-ssim", value=float(similar), better="lower", about=about + worst),
-        Score(metric="seed-difference", value=float(apart), better="higher", about=about),
+        Score(metric="seed-ssim", value=float(similar), better="lower", part=part, about=about + worst),
+        Score(metric="seed-difference", value=float(apart), better="higher", part=part, about=about),
     ]
