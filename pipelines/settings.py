@@ -47,6 +47,9 @@ class Settings:
     map; ``depth_every``: 1..60, it is asked at every n-th frame; ``depth_smoothing``: 0..0.99, how slowly the range of
     depths that is spread over black to white may change.
 
+    Of a clip: ``steadiness``, 0..1, how much of what was painted last stays, carried along with what moves, so that it
+    doesn't flicker; 0 shows each picture as it was painted.
+
     Of a live stream: ``skip_similar``, 0..50 grey levels: a picture none of whose blocks differs by as much from the
     last painted one isn't painted again; 0 paints each. ``latency_target``: 50..5000 ms, for which a governor trades
     size, the pace of slow maps and frame rate while the device is busy; 0 paints everything in full.
@@ -72,6 +75,7 @@ class Settings:
     depth_estimator: DepthEstimator = "midas"
     depth_every: Annotated[int, Field(ge=1, le=60)] = 2
     depth_smoothing: Annotated[float, Field(ge=0.0, le=0.99)] = 0.9
+    steadiness: Share = 0.9
     skip_similar: Annotated[float, Field(ge=0.0, le=50.0)] = 0.0
     latency_target: Annotated[int, Field(ge=0, le=5000)] = 0
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.settings import Settings
+from pipelines.steady import Steadier
 from pipelines.walk import walk
 from realtime.engine import Painted
 from realtime.errors import BadInput
@@ -125,11 +126,12 @@ class _Reader:
 
 
 class _Writer:
-    """Writes one batch while the model is at the next."""
+    """Makes one batch steady and writes it while the model is at the next."""
 
     def __init__(self, sink: Sink, painted: Callable[[int], None]) -> None:
         self._sink = sink
         self._painted = painted
+        self._steady = Steadier()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="write")
         self._last: Future[None] | None = None
 
@@ -140,7 +142,8 @@ class _Writer:
 
     def _write(self, batch: list[Prepared], painted: Painted) -> None:
         for each, picture in zip(batch, painted.pictures, strict=True):
-            self._sink.write(each.frame.replace_image(picture))
+            shown = self._steady.picture(each.image, picture, each.settings)
+            self._sink.write(each.frame.replace_image(shown))
         self._painted(len(batch))
 
     def _settle(self) -> None:

@@ -25,6 +25,7 @@ from realtime.prepare import company as company_of
 from realtime.repeat import Repeater
 from realtime.scheduler import MAX_FAILURES
 from realtime.snapshot import Snapshot
+from realtime.steadying import Steadying
 from realtime.tally import Tally
 from realtime.workshop import Workshop
 from streaming.errors import NotADrawing
@@ -47,9 +48,9 @@ class _Result:
 class Session:
     """A ``streaming.service.LiveSession`` and a ``realtime.lane.Lane``.
 
-    ``push → intake (fit, maps) → scheduler → outbox → event loop → subscribers``: at each arrow one frame at most
-    waits. A session without a camera has an easel, which does the pushing. Methods are called on the event loop unless
-    they say otherwise.
+    ``push → intake (fit, maps) → scheduler → steadying → outbox → event loop → subscribers``: at each arrow one frame
+    at most waits. A session without a camera has an easel, which does the pushing. Methods are called on the event loop
+    unless they say otherwise.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Session:
         self._governed = workshop.governed(mode, preparer)
         self._governed.effort(settings)
         self._intake = Intake(self, preparer=preparer, pool=workshop.pool, tally=self._tally, governed=self._governed)
+        self._steadying = Steadying(self, steady=workshop.steady(mode), pool=workshop.pool, tally=self._tally)
         self._outbox: Mailbox[_Result] = Mailbox()
         self._end_reason: str | None = None
         self._subscribers: Listeners[Frame] = Listeners("viewer")
@@ -194,6 +196,7 @@ class Session:
         if self._easel:
             self._easel.close()
         self._intake.close()
+        self._steadying.close()
         for lost in (self._shop.scheduler.remove(self), self._outbox.close()):
             self._tally.dropped(lost)
         if self._on_end:
@@ -228,6 +231,18 @@ class Session:
             self._on_loop(self._easel.taken, prepared.change_id)
 
     def painted(self, prepared: Prepared, picture: NDArray[np.uint8], model_ms: float) -> None:
+        self._steadying.put(prepared, picture, model_ms)
+
+    def failed(self, error: Exception, *, final: bool) -> None:
+        self._tally.dropped()
+        self._intake.failed()
+        if final:
+            self.end_soon(f"The model failed {MAX_FAILURES} times in a row on this session; the last time: {error}")
+        self.lost()
+
+    # What the steadying calls, there or on a thread of the pool.
+
+    def finished(self, prepared: Prepared, picture: NDArray[np.uint8], model_ms: float) -> None:
         if self._shop.copy_stamp and self._mode == "camera":
             self._shop.copy_stamp(prepared.image, picture)
         frame, change_id = prepared.frame.replace_image(picture), prepared.change_id
@@ -237,13 +252,6 @@ class Session:
         if not lost:  # otherwise the delivery of the frame just displaced is still to come, and takes this one
             self._on_loop(self._deliver)
         self._intake.painted(prepared)  # behind that, so that no picture shown again is overtaken by it
-
-    def failed(self, error: Exception, *, final: bool) -> None:
-        self._tally.dropped()
-        self._intake.failed()
-        if final:
-            self.end_soon(f"The model failed {MAX_FAILURES} times in a row on this session; the last time: {error}")
-        self.lost()
 
     # On the event loop.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.steady import Steadier, Steady
 from realtime.easel import Patience
 from realtime.fit import Sheet, fit
 from realtime.governed import Governed
@@ -53,3 +54,7 @@ class Workshop:
     def preparer(self, mode: Mode) -> Preparer:
         """For one more stream: a camera's pictures are cropped to the model's shape, a drawing is kept whole."""
         return Preparer(size=self.size, keeper=self.desk.keeper(), fit=fit if mode == "camera" else Sheet())
+
+    def steady(self, mode: Mode) -> Steady | None:
+        """For one more stream; only where a camera is followed."""
+        return Steadier() if mode == "camera" else None

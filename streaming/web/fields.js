@@ -109,6 +109,7 @@ export const FIELDS = [
   { name: "control", id: "control", type: CHOICE, along: ["extra_controls"] },
   { name: "extra_controls", id: "extra-controls", type: SCALES },
   { name: "init_strength", id: "init-strength", type: SLIDER, label: "Keep the camera's colours", zero: "off" },
+  { name: "steadiness", id: "steadiness", type: SLIDER, label: "Steadiness", value: 0.9, zero: "off" },
   { name: "lora", id: "lora", type: CHOICE, label: "LoRA" },
   { name: "lora_scale", id: "lora-scale", type: SLIDER, label: "Its strength", max: 2, value: 1, when: "lora" },
   { name: "canny_low", id: "canny-low", ...EDGE, ...LOW, pushes: PUSHES.high },

@@ -48,6 +48,7 @@ DEFAULTS = {
     "depth_estimator": "midas",
     "depth_every": 2,
     "depth_smoothing": 0.9,
+    "steadiness": 0.9,
     "skip_similar": 0.0,
     "latency_target": 0,
 }

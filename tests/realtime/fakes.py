@@ -84,7 +84,7 @@ class NumberPainter:
             size=size,
             controls=tuple(Control(kind=kind) for kind in controls),
             styles=(Style(name="Ink", prompt="ink"),),
-            defaults=Settings(prompt="ink"),
+            defaults=Settings(prompt="ink", steadiness=0.0),  # a blend of two numbers is none
         )
         self.seconds = seconds
         self.spoil = spoil
