@@ -162,8 +162,11 @@ def steady(reports: Reports) -> str:
             style = worst["about"].rpartition(": ")[2]
             given = value(report, metric.replace("ratio", "error-input"), part)
             cells = [f"{given:.2f}", f"{value(report, metric, part):.2f}", f"{worst['value']:.2f} ({style})"]
+            cells.append(f"{value(report, metric, f'{part} as painted'):.2f}")
             rows.append([f"{name}: {label}", *cells])
-    return grid(["", "the input's, grey levels", "the picture's, times that", "in the worst style"], rows)
+    return grid(
+        ["", "the input's, grey levels", "shown, times that", "in the worst style", "before it is steadied"], rows
+    )
 
 
 def teacher(reports: Reports) -> str:

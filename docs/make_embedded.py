@@ -18,7 +18,7 @@ import typer
 from numpy.typing import NDArray
 
 from pipelines.training.evaluation.edges import HELD_OUT, held_out_photographs
-from pipelines.training.evaluation.film import read_film
+from pipelines.training.evaluation.film import read_film, steadied
 from pipelines.training.evaluation.painter import Painter, fit
 
 Picture = NDArray[np.uint8]
@@ -84,7 +84,8 @@ def film(painter: Painter, clip: str, styles: Sequence[str], side: int = 200) ->
     frames = [fit(each, painter.size) for each in (read_film(clip, frames=8) if clip else moving(painter.size[0]))]
     rows = [[tile(each, side) for each in frames]]
     for style in styles:
-        painted = painter.film(frames, settings(painter, prompt_of(painter, style), init_strength=0.7))
+        asked = settings(painter, prompt_of(painter, style), init_strength=0.7)
+        painted = steadied(frames, painter.paint(frames, [asked] * len(frames)), asked)
         rows.append([tile(each, side) for each in painted])
     return grid(rows)
 

@@ -48,6 +48,9 @@ def evaluate(
     ] = "",
     judge_steps: Annotated[int, typer.Option(min=1, max=1000, help="Steps of that model.")] = 1,
     judge_guidance: Annotated[float, typer.Option(min=0, max=30, help="Guidance of its many steps.")] = 1.0,
+    steadiness: Annotated[
+        float | None, typer.Option(min=0, max=1, help="For warp: how steady clips are made; as live if left out.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=2, help="For seeds: how many are compared.")] = 4,
     seed: Annotated[int, typer.Option(min=0, help="Of the first picture; the next ones count up.")] = 0,
     features: Annotated[
@@ -78,6 +81,7 @@ def evaluate(
         init_strength=init_strength,
         seed=seed,
         seeds=seeds,
+        steadiness=steadiness,
         features=features,
         clip_model=clip_model,
         video=video,

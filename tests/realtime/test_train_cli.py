@@ -261,7 +261,14 @@ def test_eval_takes_styles_steps_and_a_judge(model: Path) -> None:
     assert skills == ["Ink", "Neon", "mean of 2 styles, 2 pictures"]
     told = [each["about"] for each in found if each["metric"] == "style-accuracy"]
     assert told[2] == "mean of 2 styles, 4 pictures, judge trained on model's"
-    assert any(str(each["about"]).startswith("pan, canny, worst style: ") for each in found)
+    worst = {each["part"]: each["about"] for each in found if each["metric"] == "warp-ratio"}
+    assert str(worst["pan worst"]).startswith("pan, canny, steadiness 0.9, worst style: ")
+    assert "still as painted worst" in worst
+    unsteady = scores(model, *chosen, "--metrics", "warp", "--steadiness", "0")
+    errors = {each["part"]: each["value"] for each in unsteady if each["metric"] == "warp-error"}
+    assert errors["pan"] == errors["pan as painted"]
+    steady = {each["part"]: each["value"] for each in found if each["metric"] == "warp-error"}
+    assert steady["pan"] != steady["pan as painted"]
 
 
 def test_eval_measures_seeds_strengths_and_colours(model: Path) -> None:

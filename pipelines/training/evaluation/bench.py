@@ -28,7 +28,9 @@ class Wanted:
     """``data``: as ``--data`` of training, empty for scikit-image's photographs. ``count``: pictures a metric at most,
     or frames of a clip. ``prompts``: instead of the model's styles; ``styles``: some of those by name, ``all`` of them,
     or empty for what suits the metric. ``control``: empty for what suits the metric. ``seeds``: how many are compared.
-    ``features``, ``clip_model``, ``video``: where those are. ``cache``: a folder for what can be kept, if any."""
+    ``steadiness``: of clips, if not the live path's own. ``features``, ``clip_model``, ``video``: where those are.
+    ``cache``: a folder for what can be kept, if any.
+    """
 
     data: str = ""
     count: int = 64
@@ -39,6 +41,7 @@ class Wanted:
     init_strength: float = 0.0
     seed: int = 0
     seeds: int = 4
+    steadiness: float | None = None
     features: str = ""
     clip_model: str = ""
     video: str = ""

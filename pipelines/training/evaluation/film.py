@@ -1,7 +1,8 @@
-"""The frames of a short film, for the warp error."""
+"""A short film for the warp error: its frames, and what the live path makes of those that were painted."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -9,12 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import TrainingError
+from pipelines.settings import Settings
+from pipelines.steady import Steadier
+
+Picture = NDArray[np.uint8]
 
 
-def read_film(path: str | Path, *, frames: int) -> list[NDArray[np.uint8]]:
+def read_film(path: str | Path, *, frames: int) -> list[Picture]:
     """The first ``frames`` of a video file, uint8 H×W×3 RGB. Raises TrainingError where there are fewer than two."""
     film = cv2.VideoCapture(str(path))
-    found: list[NDArray[np.uint8]] = []
+    found: list[Picture] = []
     try:
         while len(found) < frames:
             there, picture = film.read()
@@ -26,3 +31,9 @@ def read_film(path: str | Path, *, frames: int) -> list[NDArray[np.uint8]]:
     if len(found) < 2:
         raise TrainingError(f"{path} is no video of two frames or more that can be read.")
     return found
+
+
+def steadied(frames: Sequence[Picture], painted: Sequence[Picture], settings: Settings) -> list[Picture]:
+    """The painted frames as they are shown live, by ``settings.steadiness``: all uint8 H×W×3 RGB of one size."""
+    steady = Steadier()
+    return [steady.picture(camera, picture, settings) for camera, picture in zip(frames, painted, strict=True)]

@@ -6,15 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.depth import DepthConditioner
 from pipelines.errors import TrainingError
 from pipelines.training.evaluation import camera_colours, clip, depth, fidelity, strengths, styles, temporal, variety
 from pipelines.training.evaluation.bench import Bench, Wanted
 from pipelines.training.evaluation.edges import edge_skill, edges_of
+from pipelines.training.evaluation.film import steadied
 from pipelines.training.evaluation.painter import Painter
 from pipelines.training.evaluation.score import Score
 from pipelines.training.evaluation.shapes import obeyed_scores
+
+Picture = NDArray[np.uint8]
 
 
 def measure(painter: Painter, metrics: Sequence[str], wanted: Wanted, *, judge: Painter | None = None) -> list[Score]:
@@ -96,18 +100,34 @@ def _depth(bench: Bench) -> list[Score]:
 
 
 def _warp(bench: Bench) -> list[Score]:
-    """In the first style, or in those that were asked for."""
+    """In the first style, or in those that were asked for: as it is shown live, and as it was painted."""
     every = bench.styles(1) if bench.wanted.styles else bench.styles(1)[:1]
     control = bench.control if bench.painter.controls else "none"
     lines = []
     for name, frames in bench.clips():
-        clips = {label: bench.painter.film(frames, *bench.settings(prompts, control)) for label, prompts in every}
-        about = f"{name}, {control}"
-        warped = {label: temporal.warp_error(frames, painted) for label, painted in clips.items()}
-        lines += temporal.scores(warped, part=name, about=about)
-        if name == "still":
-            plain = {label: temporal.frame_difference(frames, painted) for label, painted in clips.items()}
-            lines += temporal.scores(plain, part=name, about=about, metric="frame")
+        shown: dict[str, list[Picture]] = {}
+        raw: dict[str, list[Picture]] = {}
+        for label, prompts in every:
+            (settings,) = bench.settings(prompts, control)
+            if bench.wanted.steadiness is not None:
+                settings = settings.replace(steadiness=bench.wanted.steadiness)
+            raw[label] = bench.painter.paint(frames, [settings] * len(frames))
+            shown[label] = steadied(frames, raw[label], settings)
+        steadiness = f"steadiness {settings.steadiness:g}"
+        lines += _flicker(frames, shown, part=name, about=f"{name}, {control}, {steadiness}")
+        lines += _flicker(frames, raw, part=f"{name} as painted", about=f"{name}, {control}, as painted")
+    return lines
+
+
+def _flicker(
+    frames: Sequence[Picture], clips: Mapping[str, Sequence[Picture]], *, part: str, about: str
+) -> list[Score]:
+    """The warp error, and where the camera stands still the frame difference."""
+    warped = {label: temporal.warp_error(frames, painted) for label, painted in clips.items()}
+    lines = temporal.scores(warped, part=part, about=about)
+    if part.startswith("still"):
+        plain = {label: temporal.frame_difference(frames, painted) for label, painted in clips.items()}
+        lines += temporal.scores(plain, part=part, about=about, metric="frame")
     return lines
 
 

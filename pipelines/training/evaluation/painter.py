@@ -112,10 +112,6 @@ class Painter:
             self._painted(len(some))
         return found
 
-    def film(self, frames: Sequence[Picture], settings: Settings) -> list[Picture]:
-        """A clip: each frame with the same settings, its seed among them, and through one drawer."""
-        return self.paint(frames, [settings] * len(frames))
-
     def _map(self, picture: Picture | None, settings: Settings, drawer: Drawer | None) -> Tensor:
         """K×3×H×W in [0, 1], as drawn."""
         height, width = self.size

@@ -44,6 +44,3 @@ class FilterPainter:
     def paint(self, pictures: Sequence[Picture | None], settings: Sequence[Settings]) -> list[Picture]:
         blank = np.full((128, 128, 3), 128, np.uint8)
         return [self._paint(blank if p is None else p, each) for p, each in zip(pictures, settings, strict=True)]
-
-    def film(self, frames: Sequence[Picture], settings: Settings) -> list[Picture]:
-        return self.paint(frames, [settings] * len(frames))
