@@ -28,8 +28,8 @@ def evaluate(
     metrics: Annotated[
         str,
         typer.Option(
-            help="edge-skill,fid,kid,clip,depth,warp,shapes; styles,seeds,strengths,colours, which paint hundreds of "
-            "pictures; those of the first that can be had if left out."
+            help="With commas: edge-skill, fid, kid, clip, depth, warp, shapes, of which those that can be had are "
+            "measured if left out; styles, seeds, strengths and colours, which paint hundreds of pictures."
         ),
     ] = "",
     count: Annotated[int, typer.Option(min=2, help="Pictures a metric, at most.")] = 64,
