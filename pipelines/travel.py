@@ -20,6 +20,14 @@ def slerp(a: Tensor, b: Tensor, share: float, *, dim: int | tuple[int, ...]) -> 
     if share >= 1.0:
         return b
     start, end = a.float(), b.float()
+    from_a, from_b = slerp_weights(start, end, share, dim=dim)
+    return (from_a * start + from_b * end).to(a.dtype)
+
+
+def slerp_weights(
+    start: Tensor, end: Tensor, share: float | Tensor, *, dim: int | tuple[int, ...]
+) -> tuple[Tensor, Tensor]:
+    """What each end counts at ``share``, a number or a tensor that fits the vectors."""
     inner, first, second = ((x * y).sum(dim=dim, keepdim=True) for x, y in ((start, end), (start, start), (end, end)))
     cosine = (inner / (first * second).sqrt().clamp(min=1e-12)).clamp(-1, 1)
     angle = torch.acos(cosine)
@@ -27,4 +35,4 @@ def slerp(a: Tensor, b: Tensor, share: float, *, dim: int | tuple[int, ...]) -> 
     near = angle < _NEARLY_EQUAL
     from_a = torch.where(near, 1 - share, torch.sin((1 - share) * angle) / sine)
     from_b = torch.where(near, share, torch.sin(share * angle) / sine)
-    return (from_a * start + from_b * end).to(a.dtype)
+    return from_a, from_b

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import logging
+import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -44,6 +46,9 @@ def train(
     controlnet: Controlnets = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take.")] = False,
     until: Annotated[int | None, typer.Option(min=1, help="Stop each phase of the stage at this step.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="Stop after so many minutes; the same command goes on from there.")
+    ] = None,
     gpu: Annotated[str, typer.Option(help="What a dry run reckons with: h100, a100, rtx4090 or cpu.")] = "h100",
     processes: Annotated[int, typer.Option(min=1, help="How many of them a dry run reckons with.")] = 1,
 ) -> None:
@@ -69,7 +74,8 @@ def train(
         raise BadInput("--until goes with one stage, not with all.")
     from pipelines.training.run import Run
 
-    _train(stages, Run(folder=out, recipe=chosen, data=data, teacher=teacher), until, console)
+    ends = math.inf if minutes is None else time.monotonic() + 60 * minutes
+    _train(stages, Run(folder=out, recipe=chosen, data=data, teacher=teacher, ends=ends), until, console)
 
 
 def check_extra() -> None:

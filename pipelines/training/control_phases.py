@@ -24,7 +24,7 @@ from pipelines.training.data.order import index_at
 from pipelines.training.data.samples import SamplesPlan, noise_of
 from pipelines.training.dice import Dice
 from pipelines.training.model import Model
-from pipelines.training.one_step_players import Distillation, FakePlayer
+from pipelines.training.one_step_players import Distillation, FakePlayer, shown_by
 from pipelines.training.phase import Batch, Plan, Weights
 from pipelines.training.run import write_model
 from pipelines.training.sampling import sample
@@ -216,7 +216,7 @@ class OneStepPhase(_ControlPhase):
         return Dice(0, 0, places, device=str(self._device)).normal(*batch["noise"].shape[1:])
 
     def _paint(self, noise: Tensor, batch: Batch) -> Tensor:
-        return self._shared.paint(noise, self._shared.teacher.words(batch["prompt"]), batch["map"])
+        return self._shared.paint(noise, self._shared.words(batch), shown_by(batch))
 
 
 def with_control(preset: Preset, place: Place) -> Preset:

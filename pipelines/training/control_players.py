@@ -12,7 +12,7 @@ from pipelines.training.dice import Dice
 from pipelines.training.features import distance, recorded, shared_blocks
 from pipelines.training.losses.score_distillation import Network
 from pipelines.training.model import Model, Words, predict
-from pipelines.training.one_step_players import Distillation, StudentPlayer
+from pipelines.training.one_step_players import Distillation, Shown, StudentPlayer
 from pipelines.training.phase import Batch
 
 
@@ -79,6 +79,6 @@ class ControlledStudent(nn.Module):
 class PlainScores(Distillation):
     """Of a teacher without a ControlNet of the kind: both scores see the prompt alone."""
 
-    def network(self, model: Model, words: Words, maps: Tensor | None) -> Network:
+    def network(self, model: Model, words: Words, shown: Shown | None) -> Network:
         """See ``Distillation``."""
         return super().network(model, words, None)

@@ -24,6 +24,7 @@ from pipelines.presets import Preset
 from pipelines.training.removal import let_maps_through
 from pipelines.training.run import write_preset
 from pipelines.training.text import build_text_encoder
+from pipelines.training.whole_maps import start_with_whole_maps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,9 @@ class Networks:
     ``autoencoder_channels`` of all its stages, ``encoder_blocks`` and ``decoder_blocks`` from the input to the output.
     ``channels`` of the U-Net's four stages, each of two layers; transformers of ``heads`` heads in all but the deepest.
     ``control_channels`` of the layers through which a ControlNet takes its map. ``text_length`` in tokens, the two
-    marks included; ``vocabulary`` of the tokenizer, more than 514.
+    marks included; ``vocabulary`` of the tokenizer, more than 514. ``pooled_text``: the prompt also joins the time
+    embedding, and so reaches stages without transformers. ``whole_maps``: see that module. ``highest_transformers``:
+    whether the highest resolution has any; half of the time goes there.
     """
 
     latent_channels: int = 4
@@ -48,6 +51,9 @@ class Networks:
     text_layers: int = 4
     text_length: int = 32
     vocabulary: int = 4096
+    pooled_text: bool = False
+    whole_maps: bool = False
+    highest_transformers: bool = True
 
 
 def autoencoder(networks: Networks) -> Any:
@@ -86,7 +92,17 @@ def unet(networks: Networks, latents: int) -> Any:
         cross_attention_dim=networks.text_width,
         attention_head_dim=networks.heads,
         norm_num_groups=networks.norm_groups,
+        **_stages(networks),
+        **({"addition_embed_type": "text", "addition_embed_type_num_heads": 4} if networks.pooled_text else {}),
     )
+
+
+def _stages(networks: Networks) -> dict[str, tuple[str, ...]]:
+    down = ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"]
+    up = ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3
+    if not networks.highest_transformers:
+        down[0], up[-1] = "DownBlock2D", "UpBlock2D"
+    return {"down_block_types": tuple(down), "up_block_types": tuple(up)}
 
 
 def controlnet(networks: Networks, base: Any, start: float) -> Any:
@@ -95,11 +111,18 @@ def controlnet(networks: Networks, base: Any, start: float) -> Any:
     They are zero in the paper (arXiv 2302.05543, section 3.1); a little more than zero, and small networks hear the
     map from the first step.
     """
+    if networks.pooled_text:  # words reach it by its transformers alone
+        plain = UNet2DConditionModel.from_config({**base.config, "addition_embed_type": None})
+        plain.load_state_dict(base.state_dict(), strict=False)
+        base = plain
     net = ControlNetModel.from_unet(base, conditioning_embedding_out_channels=networks.control_channels)
-    let_maps_through(net)
+    if networks.whole_maps:
+        start_with_whole_maps(net)
+    else:
+        let_maps_through(net)
     if start:
-        last = [*net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out]
-        for layer in last:
+        last = [*net.controlnet_down_blocks, net.controlnet_mid_block]
+        for layer in last if networks.whole_maps else [*last, net.controlnet_cond_embedding.conv_out]:
             nn.init.normal_(layer.weight, std=start)
     return net
 

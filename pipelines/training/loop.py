@@ -49,16 +49,17 @@ class Trainer:
         self._prepare()
         self._restore()
 
-    def run(self, *, until: int | None = None, exported: Path | None = None) -> list[float]:
+    def run(self, *, until: int | None = None, exported: Path | None = None, ends: float = math.inf) -> list[float]:
         """Train to step ``until`` (all of the plan's by default) and return each step's loss of the first player.
 
         At the end of the plan the model is written to ``exported``, if given. Raises TrainingError when a loss or
-        gradient isn't finite any more, TrainingStopped after Ctrl-C or SIGTERM, once everything is saved.
+        gradient isn't finite any more, TrainingStopped, once everything is saved, after Ctrl-C or SIGTERM and when
+        ``time.monotonic()`` passes ``ends``.
         """
         last = min(self.plan.steps if until is None else until, self.plan.steps)
         self._journal.open(self.step)
         try:
-            losses = self._train(last)
+            losses = self._train(last, ends)
             if self.step >= self.plan.steps and exported is not None:
                 self._export(exported)
         finally:
@@ -81,15 +82,16 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         return target
 
-    def _train(self, last: int) -> list[float]:
+    def _train(self, last: int, ends: float) -> list[float]:
         losses: list[float] = []
+        stop = False
         if self.step == 0:
             self._look()
         feed = Feed(self.phase, share=self._share, rank=self.accelerator.process_index, first=self.step, last=last)
         pace = Pace(self.plan, self.step)
-        with Stopping() as stopping, Progress(self.phase.name, self.plan.steps, self.accelerator) as progress:
+        with Stopping(ends) as stopping, Progress(self.phase.name, self.plan.steps, self.accelerator) as progress:
             for batch in feed:
-                scalars = self._one_step(batch, stop=stopping.asked)
+                scalars = self._one_step(batch, stop=stopping.asked or stopping.is_over)
                 stop = scalars.pop("stop") > 0
                 losses.append(next(iter(scalars.values())))
                 self._journal.add(self.step, scalars)
@@ -101,7 +103,7 @@ class Trainer:
                 self._look_if_due(last)
             if losses or not self._checkpoints.steps():
                 self.save()
-            if stopping.asked:  # also in the last step: another phase may follow
+            if stop or stopping.asked:  # also in the last step: another phase may follow
                 raise TrainingStopped(
                     f"Stopped at step {self.step} of {self.plan.steps} of {self.phase.name}; everything is saved, and "
                     "the same command goes on from there."

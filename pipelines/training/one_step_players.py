@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from pipelines.errors import TrainingError
 from pipelines.lora import LoraSwitch, load_lora
+from pipelines.training.coupled import words_of
 from pipelines.training.dice import Dice
 from pipelines.training.losses.feature_matching import Features, feature_matching
 from pipelines.training.losses.networks import open_features
@@ -85,11 +86,30 @@ class Distilling:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Shown:
+    """``maps`` B×3×H×W, and the conditioning ``scale`` of all or of each (B)."""
+
+    maps: Tensor
+    scale: Tensor | float = 1.0
+
+    def repeated(self, times: int) -> Shown:
+        """Each sample that many times."""
+        scale = _repeated(self.scale, times) if isinstance(self.scale, Tensor) else self.scale
+        return Shown(maps=_repeated(self.maps, times), scale=scale)
+
+
+def shown_by(batch: Batch) -> Shown | None:
+    """What of a batch a ControlNet sees, if there is anything."""
+    return Shown(maps=batch["map"], scale=batch.get("scale", 1.0)) if "map" in batch else None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Distillation:
     """What the players share, and no module, so that nothing in it is registered.
 
     ``control``: the kind of ControlNet that student and teacher both look through, if any; it is then the student's
-    ControlNet that trains, and the teacher's is added to both scores. Prompts are encoded by the teacher. ``plain``:
+    ControlNet that trains, ``together`` with its U-Net or alone, and the teacher's is added to both scores. Prompts are
+    encoded by the teacher. ``plain``:
     the teacher without the style. Use ``make``.
     """
 
@@ -101,9 +121,19 @@ class Distillation:
     fake: Model
     features: Features
     control: str = ""
+    together: bool = False
 
     @classmethod
-    def make(cls, settings: Distilling, steps: int, student: Model, teacher: Model, control: str = "") -> Distillation:
+    def make(
+        cls,
+        settings: Distilling,
+        steps: int,
+        student: Model,
+        teacher: Model,
+        control: str = "",
+        *,
+        together: bool = False,
+    ) -> Distillation:
         """The fake score begins as the teacher's copy; the style goes into the teacher's alone.
 
         Raises TrainingError for settings that nothing is known by, and what ``load_lora`` raises.
@@ -126,33 +156,41 @@ class Distillation:
             fake=fake,
             features=features,
             control=control,
+            together=together,
         )
 
     @property
     def trained(self) -> nn.Module:
         """What of the student trains."""
         network: nn.Module = self.student.controlnets[self.control] if self.control else self.student.unet
-        return network
+        return nn.ModuleDict({"unet": self.student.unet, "controlnet": network}) if self.together else network
 
     def to(self, device: Any) -> None:
         """Move every network."""
         for each in (self.student, self.teacher, self.plain, self.fake, self.features):
             each.to(device)
 
-    def paint(self, noise: Tensor, words: Words, maps: Tensor | None) -> Tensor:
+    @torch.no_grad()
+    def words(self, batch: Batch) -> Words:
+        """The batch's prompts, encoded by the teacher."""
+        return words_of(self.teacher.text_encoders, self.teacher.tokenizers, batch)
+
+    def paint(self, noise: Tensor, words: Words, shown: Shown | None) -> Tensor:
         """The student's latents in one step."""
         added = None
-        if self.control and maps is not None:
+        if self.control and shown is not None:
             step = self.student.diffusion.step
             t = torch.full((len(noise),), step.timestep, device=noise.device)
-            added = self.student.control(self.control, step.input_scale * noise, t, words, maps)
+            added = self.student.control(self.control, step.input_scale * noise, t, words, shown.maps, shown.scale)
         return one_step_latents(self.student, self.student.unet, noise, words, added)
 
-    def network(self, model: Model, words: Words, maps: Tensor | None) -> Network:
+    def network(self, model: Model, words: Words, shown: Shown | None) -> Network:
         """The U-Net of the teacher or the fake score, with the teacher's ControlNet on it."""
 
         def answer(noisy: Tensor, t: Tensor) -> Tensor:
-            added = model.control(self.control, noisy, t, words, maps) if self.control and maps is not None else None
+            added = None
+            if self.control and shown is not None:
+                added = model.control(self.control, noisy, t, words, shown.maps, shown.scale)
             return predict(model.unet, noisy, t, words, added)
 
         return answer
@@ -175,15 +213,15 @@ class StudentPlayer(nn.Module):
         shared, plan = self._shared, self._shared.settings
         segments = plan.segments(dice.step, shared.steps)
         noise, paired = partly_fresh(batch["noise"], plan.fresh if segments else 0.0, dice)
-        words, maps = shared.teacher.words(batch["prompt"]), batch.get("map")
-        latents = shared.paint(noise, words, maps)
+        words, shown = shared.words(batch), shown_by(batch)
+        latents = shared.paint(noise, words, shown)
         low, high = (segments[0], 1.0) if segments and plan.noised_segment else (plan.clean, plan.clean)
         t = shared.timesteps(low, high, dice)
         matching = (paired * self._matching(latents, batch["latents"], t, words, dice)).mean()
         found = {"matching": matching}
         loss = matching
         if segments:
-            found["score"] = self._score(latents, segments[0], words, maps, dice).mean()
+            found["score"] = self._score(latents, segments[0], words, shown, dice).mean()
             loss = found["score"] + segments[1] * matching
         if plan.regression:
             apart = (latents - batch["latents"]).square().flatten(1).mean(1)
@@ -199,13 +237,13 @@ class StudentPlayer(nn.Module):
         ours = self._shared.features(latents, noise, t, words)
         return feature_matching(ours, theirs, weights=plan.feature_weights or None, window=plan.feature_window)
 
-    def _score(self, latents: Tensor, alpha: float, words: Words, maps: Tensor | None, dice: Dice) -> Tensor:
+    def _score(self, latents: Tensor, alpha: float, words: Words, shown: Shown | None, dice: Dice) -> Tensor:
         """The gradient of [0, αT], B: in units of one number of the latents, so that λ_FM fits all sizes."""
         shared, plan = self._shared, self._shared.settings
-        teacher = shared.network(shared.teacher, words, maps)
+        teacher = shared.network(shared.teacher, words, shown)
         if plan.guidance != 1:
             nothing = shared.teacher.words([""] * len(latents))
-            teacher = guided(teacher, shared.network(shared.teacher, nothing, maps), plan.guidance)
+            teacher = guided(teacher, shared.network(shared.teacher, nothing, shown), plan.guidance)
         t = shared.timesteps(plan.earliest, alpha, dice)
         diffusion = shared.teacher.diffusion
         found = score_distillation(
@@ -214,7 +252,7 @@ class StudentPlayer(nn.Module):
             t,
             diffusion=diffusion,
             teacher=score_of(teacher, diffusion),
-            fake=score_of(shared.network(shared.fake, words, maps), diffusion),
+            fake=score_of(shared.network(shared.fake, words, shown), diffusion),
             weighting=WEIGHTINGS[plan.weighting],
         )
         return found / latents[0].numel()
@@ -232,12 +270,13 @@ class FakePlayer(nn.Module):
 
     def forward(self, batch: Batch, dice: Dice) -> dict[str, Tensor]:
         shared, draws = self._shared, self._shared.settings.fake_draws
-        words, maps = shared.teacher.words(batch["prompt"]), batch.get("map")
+        words, shown = shared.words(batch), shown_by(batch)
         shape = batch["noise"].shape[1:]
         with torch.no_grad():
-            latents = shared.paint(dice.normal(*shape), words, maps).repeat_interleave(draws, 0)
+            noise = batch["noise"] if shared.together else dice.normal(*shape)  # coupled noise is as fresh
+            latents = shared.paint(noise, words, shown).repeat_interleave(draws, 0)
         t = torch.stack([shared.timesteps(0, 1, dice) for _ in range(draws)], 1).flatten()
-        network = shared.network(shared.fake, _repeat(words, draws), None if maps is None else _repeated(maps, draws))
+        network = shared.network(shared.fake, _repeat(words, draws), None if shown is None else shown.repeated(draws))
         noise = dice.normal(draws, *shape).flatten(0, 1)
         return {"loss": denoising(latents, noise, t, diffusion=shared.fake.diffusion, network=network).mean()}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipelines.training.data.encoded import EncodedPlan
 from pipelines.training.data.samples import SamplesPlan
 from pipelines.training.removal import Removal
 from pipelines.training.stages.controlnet import ControlNetPlan
@@ -18,6 +19,7 @@ from pipelines.training.stages.unet import UNetPlan
 class Recipe:
     """``size``: (height, width) in pixels. ``data``: what ``--data`` would name, empty where it has to be given.
     ``teacher``: a model's name or repository, empty for one that the stage ``teacher`` trains by ``teacher_plan``.
+    ``encoded``: latents of the data's own pictures, kept with their maps, for stages that say so.
     ``teacher_controlnets``: ``KIND=REPO`` of the teacher's ControlNets. ``about``: one sentence."""
 
     name: str
@@ -34,3 +36,4 @@ class Recipe:
     teacher: str = ""
     teacher_controlnets: tuple[str, ...] = ()
     teacher_plan: TeacherPlan | None = None
+    encoded: EncodedPlan | None = None

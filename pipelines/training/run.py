@@ -8,6 +8,7 @@ DIR/samples/        the teacher's own samples
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Collection, Mapping
@@ -33,12 +34,14 @@ _ADAPTER = TypeAdapter(Preset)
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """``folder``: DIR. ``data``: what ``--data`` named (``datasets.open_data`` reads it); empty for the recipe's own.
-    ``teacher``: what ``--teacher`` named: a model's name, directory or repository instead of one trained here."""
+    ``teacher``: what ``--teacher`` named: a model's name, directory or repository instead of one trained here.
+    ``ends``: the ``time.monotonic()`` at which this piece of it is over."""
 
     folder: Path
     recipe: Recipe
     data: str = ""
     teacher: str = ""
+    ends: float = math.inf
 
     def model(self, stage: str, *, wanted_by: str) -> Path:
         """The model directory that ``stage`` left. Raises TrainingError naming it and the command that makes it."""

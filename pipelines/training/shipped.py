@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+#: What the page tells of it.
+NOTE = (
+    "This small model knows styles, not subjects: words alone give it only a ground to paint on. Draw something, or "
+    "let it repaint your camera."
+)
 #: The studio's buttons: name and prompt.
 PRESETS = (
     ("Ink", "ink drawing"),

@@ -1,9 +1,11 @@
-"""Ctrl-C and SIGTERM end the step, not the program: the loop saves first."""
+"""Ctrl-C, SIGTERM and the end of the time given end the step, not the program: the loop saves first."""
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -11,11 +13,20 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopping:
-    """While entered, ``asked`` tells whether somebody wants an end. A second Ctrl-C ends at once, as usual."""
+    """While entered, ``asked`` tells whether somebody wants an end. A second Ctrl-C ends at once, as usual.
 
-    def __init__(self) -> None:
+    ``ends``: the ``time.monotonic()`` after which ``is_over``.
+    """
+
+    def __init__(self, ends: float = math.inf) -> None:
         self.asked = False
+        self._ends = ends
         self._before: dict[signal.Signals, Any] = {}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is up; processes may learn of it a step apart."""
+        return time.monotonic() >= self._ends
 
     def __enter__(self) -> Stopping:
         if threading.current_thread() is threading.main_thread():  # elsewhere signals can't be taken

@@ -42,7 +42,7 @@ def train(stage: str, run: Run, *, until: int | None = None) -> None:
     for phase in _PHASES[stage](run, device=torch.device(state.device)):
         trainer = Trainer(phase, run.folder / phase.name)
         last = run.folder / phase.name / "model"
-        trainer.run(until=until, exported=last)
+        trainer.run(until=until, exported=last, ends=run.ends)
         if trainer.step < phase.plan.steps:
             return
         del trainer, phase  # before the next one is built: together they may be too large

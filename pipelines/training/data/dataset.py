@@ -24,7 +24,7 @@ from pipelines.training.data.folder import Folder
 from pipelines.training.data.lazy import Lazy
 from pipelines.training.data.shapes import Shapes
 from pipelines.training.data.shards import Shards, shard_files
-from pipelines.training.drawn.styled import Styled
+from pipelines.training.drawn.styled import Example, Styled
 
 Picture = NDArray[np.uint8]
 
@@ -93,9 +93,20 @@ class Part:
     def __len__(self) -> int:
         return len(self._indices)
 
+    @property
+    def has_examples(self) -> bool:
+        """Whether ``example`` can be asked."""
+        return isinstance(self._source, Styled)
+
     def picture(self, index: int) -> Picture:
         """uint8 H×W×3 RGB; of the next good sample where this one is broken."""
         return self.sample(index)[0]
+
+    def example(self, index: int, field: NDArray[np.float32] | None) -> Example:
+        """The picture with its map and colours, see ``drawn.styled``. Raises TrainingError where the data have none."""
+        if not isinstance(self._source, Styled):
+            raise TrainingError("These data have no maps and colours of their own; only `drawn` has.")
+        return self._source.example(self._indices[index], field)
 
     def sample(self, index: int) -> tuple[Picture, str]:
         """Raises TrainingError when not one picture can be read."""
@@ -116,6 +127,7 @@ class Prompts:
     """Dataset of prompts alone."""
 
     has_pictures = False
+    has_examples = False
     skipped: Mapping[str, str] = {}
 
     def __init__(self, prompts: Sequence[str]) -> None:

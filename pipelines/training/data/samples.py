@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,13 +20,13 @@ from accelerate import PartialState
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from pipelines.errors import TrainingError
 from pipelines.training.data.dataset import open_data
 from pipelines.training.data.order import index_at
+from pipelines.training.data.shard_file import length, opened
 from pipelines.training.model import Model
 from pipelines.training.sampling import sample
 
@@ -90,13 +89,13 @@ class Samples:
 
     def lacks(self, shard: int) -> bool:
         """Whether it is not there, or shorter than it has to be."""
-        return _length(self.file(shard)) < len(self.seeds(shard))
+        return length(self.file(shard)) < len(self.seeds(shard))
 
     def _read(self, name: str, index: int) -> Tensor:
         if not 0 <= index < len(self):
             raise IndexError(f"{index} of {len(self)}")
         shard, row = divmod(index, PER_SHARD)
-        tensor: Tensor = _opened(self.file(shard)).get_slice(name)[row]
+        tensor: Tensor = opened(self.file(shard)).get_slice(name)[row]
         return tensor
 
 
@@ -186,7 +185,7 @@ def _write(file: Path, pieces: Sequence[Mapping[str, Tensor]], seeds: Sequence[i
     partial = file.with_suffix(".part")
     save_file(tensors, partial, metadata={"prompts": json.dumps(list(prompts))})
     os.replace(partial, file)
-    _opened.cache_clear()  # it may have replaced a shorter one
+    opened.cache_clear()  # it may have replaced a shorter one
 
 
 def _made_of(plan: SamplesPlan, size: tuple[int, int], teacher: Model, prompts: Sequence[str]) -> dict[str, Any]:
@@ -232,17 +231,3 @@ def _digest_of(teacher: Model) -> str:
             some = flat[:: max(1, len(flat) // 4096)].float().cpu().numpy()
             digest.update(name.encode() + some.tobytes())
     return digest.hexdigest()[:16]
-
-
-def _length(file: Path) -> int:
-    """How many samples a shard holds: none where it is not there or broken."""
-    try:
-        with safe_open(str(file), framework="pt") as opened:
-            return int(opened.get_slice("latents").get_shape()[0])
-    except (OSError, SafetensorError):
-        return 0
-
-
-@lru_cache(maxsize=64)  # mapped, not read
-def _opened(file: Path) -> Any:
-    return safe_open(str(file), framework="pt")

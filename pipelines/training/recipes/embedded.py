@@ -1,10 +1,12 @@
-"""``embedded``: a model of the shipped one's size, on styles drawn by filters along the edges of free pictures.
+"""``embedded``: the model that ships, from free pictures and drawn styles. See its card for what was measured.
 
-A plan: the shipped weights are older than this method (see their card), and this has not been run yet.
+U-Net and ControlNet learn together throughout, on latents made once (``data.encoded``): in a model this small, a U-Net
+that was frozen before could hardly be led by its ControlNet.
 """
 
 from __future__ import annotations
 
+from pipelines.training.data.encoded import EncodedPlan
 from pipelines.training.data.samples import SamplesPlan
 from pipelines.training.fresh import Networks
 from pipelines.training.one_step_players import Distilling
@@ -15,58 +17,86 @@ from pipelines.training.stages.controlnet import ControlNetPlan
 from pipelines.training.stages.decoder import DecoderPlan
 from pipelines.training.stages.gan_finetune import GanPlan
 from pipelines.training.stages.one_step import OneStepPlan
-from pipelines.training.stages.teacher_plan import TeacherPlan
+from pipelines.training.stages.teacher_plan import TeacherPlan, Together
 from pipelines.training.stages.unet import UNetPlan
 
-_CONTROL = (16, 16, 32, 64)
+#: Just enough for 8×8 pixels of a map to pass whole.
+_CONTROL = (4, 8, 16, 64)
 
 _TEACHER = TeacherPlan(
     networks=Networks(
-        latent_channels=16,
+        latent_channels=32,
         autoencoder_channels=32,
-        encoder_blocks=(0, 1, 2, 2),
-        decoder_blocks=(2, 2, 1, 0),  # none at full resolution: half of the decoder's time would go there
-        channels=(64, 80, 112, 112),
+        encoder_blocks=(0, 1, 2, 3),
+        decoder_blocks=(3, 3, 2, 0),  # none at full resolution: half of the decoder's time would go there
+        channels=(80, 96, 112, 112),
         control_channels=_CONTROL,
         text_width=64,
         text_layers=2,
         text_length=32,
         vocabulary=4096,
+        pooled_text=True,
+        whole_maps=True,
+        highest_transformers=False,
     ),
-    autoencoder=Plan(steps=6000, learning_rate=2e-3, batch=16, workers=1, sample_every=1000),
-    diffusion=Plan(steps=40_000, learning_rate=1e-3, batch=32, warmup=500, ema=0.9995, workers=1, sample_every=2000),
-    controlnet=Plan(steps=10_000, learning_rate=1e-3, batch=16, warmup=200, workers=1, sample_every=1000),
-    crop=128,
-    shown_steps=16,
-    shown_guidance=2.0,
+    autoencoder=Plan(steps=2500, learning_rate=2e-3, batch=16, warmup=50, ema=0.995, workers=1, sample_every=500),
+    lines=Plan(steps=3500, learning_rate=2e-3, batch=16, warmup=50, ema=0.995, workers=1, sample_every=500),
+    together=(
+        Together(
+            name="small",
+            plan=Plan(steps=3000, learning_rate=1.5e-3, batch=32, warmup=100, ema=0.998, sample_every=300),
+            crop=16,
+        ),
+        Together(
+            name="whole", plan=Plan(steps=400, learning_rate=4e-4, batch=16, warmup=20, ema=0.99, sample_every=100)
+        ),
+    ),
+    kinds=("canny", "sketch"),
+    crop=64,
+    crops=2,
+    control_start=0.05,
+    shown_steps=12,
+    shown_guidance=1.0,
 )
 
 RECIPE = Recipe(
     name="embedded",
-    about="A model of the shipped one's size (256×256, canny), from free pictures and drawn styles; not run yet.",
+    about="The model that ships (256×256, canny and sketch, 12 styles), from free pictures: a night on two cores.",
     size=(256, 256),
     data="drawn",
     teacher_plan=_TEACHER,
-    samples=SamplesPlan(count=8192, held_out=256, steps=16, guidance=2.0, batch=16),
+    encoded=EncodedPlan(count=24_000, held_out=256),
+    samples=SamplesPlan(count=1024, held_out=64, steps=12, guidance=1.0, batch=16),
     decoder=DecoderPlan(
-        plan=Plan(steps=6000, learning_rate=2e-3, batch=8, workers=1, sample_every=1000),
+        plan=Plan(steps=3000, learning_rate=1e-3, batch=16, warmup=50, ema=0.995, sample_every=500),
         channels=32,
-        blocks=(2, 2, 1, 0),
-        encoder_channels=32,
-        encoder_blocks=(0, 1, 2, 2),
+        blocks=(3, 3, 2, 0),
         critic_channels=32,
+        adversarial=0.02,
+        adversarial_from=0.7,
+        pixels=1.0,
+        slopes=1.0,
+        encoded=True,
+        crop=8,
     ),
     removal=Removal(),
-    unet=UNetPlan(plan=Plan(steps=12_000, learning_rate=1e-3, batch=16, warmup=200, sample_every=1000), guidance=2.0),
+    unet=UNetPlan(
+        plan=Plan(steps=800, learning_rate=1e-3, batch=32, warmup=50, ema=0.99, sample_every=200),
+        together=True,
+        crop=16,
+    ),
     one_step=OneStepPlan(
-        plan=Plan(steps=12_000, learning_rate=5e-4, batch=12, warmup=200, sample_every=500),
-        method=Distilling(guidance=2.0),
+        plan=Plan(steps=12_000, learning_rate=1.5e-3, batch=32, warmup=100, ema=0.998, sample_every=500),
+        method=Distilling(warmup=0.9, feature_window=3, fresh=0.0, regression=4.0, matching=(1.0, 1.0)),
+        together=True,
+        crop=16,
+        whole=Plan(steps=1200, learning_rate=4e-4, batch=16, warmup=50, ema=0.995, sample_every=200),
     ),
     controlnet=ControlNetPlan(
-        distil=Plan(steps=8000, learning_rate=1e-3, batch=12, warmup=200, sample_every=500),
-        one_step=Plan(steps=8000, learning_rate=5e-4, batch=12, warmup=200, sample_every=500),
-        hint_channels=_CONTROL,
-        method=Distilling(fresh=0.0, guidance=2.0),
+        distil=None,
+        one_step=Plan(steps=200, learning_rate=2e-4, batch=16, warmup=20, ema=0.98, sample_every=100),
+        method=Distilling(warmup=1.0, feature_window=3, fresh=0.0, regression=4.0),
+        encoded=True,
     ),
     gan_finetune=GanPlan(plan=Plan(steps=1500, learning_rate=2e-4, batch=12, sample_every=500), critic_channels=32),
 )

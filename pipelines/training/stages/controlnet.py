@@ -26,9 +26,11 @@ import torch
 from diffusers import ControlNetModel
 
 from pipelines.compatible import check_controlnet
+from pipelines.errors import TrainingError
 from pipelines.training.answers import Triplets
 from pipelines.training.control_phases import DistilPhase, OneStepPhase, Place
 from pipelines.training.control_players import ControlDistiller, PlainScores
+from pipelines.training.data.encoded import ensure_encoded
 from pipelines.training.data.pictures import open_pictures
 from pipelines.training.data.samples import ensure_samples
 from pipelines.training.model import Model
@@ -36,6 +38,7 @@ from pipelines.training.one_step_players import Distillation, Distilling
 from pipelines.training.phase import Phase, Plan
 from pipelines.training.removal import Removal, student_controlnet, student_of
 from pipelines.training.run import Run
+from pipelines.training.stages.one_step_together import OneStepTogetherPhase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +49,13 @@ class ControlNetPlan:
     ``from_teacher``: start with what block removal leaves of the teacher's ControlNet, if it has one; otherwise with
     the student's own encoder, an entry for the map of ``hint_channels``, zero convolutions of deviation ``zero_std``.
     ``pictures``: targets and maps come from the data set's pictures instead of the teacher's samples; no noise belongs
-    to those. ``features``: λ_F. ``drop_prompts``: the share of the first phase's samples whose prompt is left out.
-    ``method``: of the second phase; its own ``fresh`` is 0 because of ``replaced``: the share of samples whose noise is
-    replaced while map and target stay.
+    to those. ``encoded``: the ControlNet that learned with its U-Net goes on alone, in one step, on the recipe's
+    ``encoded`` pictures; there is no first phase then. ``features``: λ_F. ``drop_prompts``: the share of the first
+    phase's samples whose prompt is left out. ``method``: of the second phase; its own ``fresh`` is 0 because of
+    ``replaced``: the share of samples whose noise is replaced while map and target stay.
     """
 
-    distil: Plan
+    distil: Plan | None
     one_step: Plan
     kinds: tuple[str, ...] = ("canny",)
     from_teacher: bool = True
@@ -62,12 +66,16 @@ class ControlNetPlan:
     method: Distilling = field(default_factory=lambda: Distilling(fresh=0.0))
     replaced: float = 0.5
     pictures: bool = False
+    encoded: bool = False
 
 
 def phases(run: Run, *, device: torch.device) -> Iterator[Phase]:
     """Two phases for each kind. Raises TrainingError for missing stages, MisfitError for a ControlNet that doesn't fit
     the student, and what loading the teacher raises."""
     settings = run.recipe.controlnet
+    if settings.encoded:
+        yield _alone(run, device)
+        return
     pair, base = (run.model(stage, wanted_by="controlnet") for stage in ("unet", "one-step"))
     samples: tuple[Triplets, Triplets]
     samples = open_pictures(run) if settings.pictures else ensure_samples(run, _teacher(run), device=device)
@@ -76,6 +84,16 @@ def phases(run: Run, *, device: torch.device) -> Iterator[Phase]:
         yield _distil(run, place, pair, samples)
         yield _one_step(run, place, base, samples)
         base = run.folder / place.phase("one-step") / "model"
+
+
+def _alone(run: Run, device: torch.device) -> Phase:
+    settings, base, teacher = run.recipe.controlnet, run.model("one-step", wanted_by="controlnet"), _teacher(run)
+    student = Model.load(base)
+    shared = Distillation.make(
+        settings.method, settings.one_step.steps, student, teacher, next(iter(student.controlnets))
+    )
+    encoded = ensure_encoded(run, teacher, device=device)
+    return OneStepTogetherPhase("controlnet", settings.one_step, 0, shared, base, *encoded)
 
 
 def _distil(run: Run, place: Place, base: Path, samples: tuple[Triplets, Triplets]) -> Phase:
@@ -92,6 +110,8 @@ def _distil(run: Run, place: Place, base: Path, samples: tuple[Triplets, Triplet
         guidance=learned,
         drop_prompts=settings.drop_prompts,
     )
+    if settings.distil is None:
+        raise TrainingError(f"The recipe {run.recipe.name} doesn't say how a ControlNet is begun.")
     return DistilPhase(
         settings.distil,
         place,
@@ -119,7 +139,7 @@ def started(kind: str, settings: ControlNetPlan, removal: Removal, student: Mode
     if settings.from_teacher and kind in teacher.controlnets:
         control = student_of(teacher.controlnets[kind], removal)
     else:
-        torch.manual_seed(settings.distil.seed)
+        torch.manual_seed(settings.one_step.seed)
         control = student_controlnet(student.unet, hint_channels=settings.hint_channels, zero_std=settings.zero_std)
     config = {**control.config, "_class_name": "ControlNetModel"}
     check_controlnet(f"for {kind}", config, "the student", student.unet.config)

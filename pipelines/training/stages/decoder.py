@@ -22,14 +22,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipelines.locate import locate
+from pipelines.training.data.decoded import Pairs, Squares, with_encoder_of
+from pipelines.training.data.encoded import ensure_encoded
 from pipelines.training.data.order import index_at
-from pipelines.training.data.samples import Samples, ensure_samples
+from pipelines.training.data.samples import ensure_samples
 from pipelines.training.dice import Dice
 from pipelines.training.discriminators import PatchDiscriminator
 from pipelines.training.losses.adversarial import frozen, game, generator_loss
 from pipelines.training.model import FACTOR, Model
 from pipelines.training.phase import Batch, Phase, Plan, Weights
 from pipelines.training.run import Run, write_model
+from pipelines.training.stages.teacher import autoencoder_of
+from pipelines.training.stages.teacher_players import slope_l1
 from pipelines.training.tiles import tiles
 
 SHOWN, LOOKED_AT = 8, 16
@@ -43,7 +47,10 @@ class DecoderPlan:
 
     ``adversarial``: the paper's λ, in force after ``adversarial_from`` of the steps; the discriminator's first
     convolution is ``critic_channels`` wide, ``critic_rate`` is a factor on the learning rate, ``conditioned`` shows it
-    the latents too, ``r1`` is γ and ``r1_sigma`` its σ. Not the paper's: ``pixels``, the weight of an L1 at full size.
+    the latents too, ``r1`` is γ and ``r1_sigma`` its σ. Not the paper's: ``pixels``, the weight of an L1 at full size,
+    and ``slopes``, of that of the gradients;
+    ``encoded``: z are the recipe's ``encoded`` pictures, in squares of ``crop`` latents (0: whole), the encoder stays
+    the teacher's, whose activation the decoder takes too, and nothing of the teacher but its autoencoder is needed.
     """
 
     plan: Plan
@@ -59,28 +66,52 @@ class DecoderPlan:
     r1: float = 1.0
     r1_sigma: float = 0.05
     pixels: float = 0.0
+    slopes: float = 0.0
+    encoded: bool = False
+    crop: int = 0
 
 
 def phases(run: Run, *, device: torch.device) -> Iterator[Phase]:
     """The one phase of this stage. Raises what finding and loading the teacher raises."""
+    if run.recipe.decoder.encoded:
+        yield _from_encoded(run, device)
+        return
     base = locate(run.teacher_of("decoder")).directory
     teacher = Model.load(base)
     train, held_out = ensure_samples(run, teacher, device=device)
     yield DecoderPhase(run.recipe.decoder, base, int(teacher.vae.config.latent_channels), train, held_out)
 
 
+def _from_encoded(run: Run, device: torch.device) -> Phase:
+    settings, base = run.recipe.decoder, autoencoder_of(run)
+    teacher = Model.load(base)
+    train, held_out = ensure_encoded(run, teacher, device=device)
+    factor = float(teacher.vae.config.scaling_factor)
+    parts = [Squares(part, settings.crop, settings.plan.seed, factor) for part in (train, held_out)]
+    kept = with_encoder_of(teacher.vae, settings.channels, settings.blocks)
+    return DecoderPhase(settings, base, int(teacher.vae.config.latent_channels), parts[0], parts[1], kept=kept)
+
+
 class DecoderPhase:
-    """``base``: the teacher's model directory; ``train`` and ``held_out``: its samples as ``data.samples`` has them."""
+    """``base``: the teacher's model directory; ``train`` and ``held_out``: latents and pictures, as ``data.samples``
+    has them; ``kept``: an autoencoder whose encoder is finished already."""
 
     name = "decoder"
 
     def __init__(
-        self, settings: DecoderPlan, base: Path, latent_channels: int, train: Samples, held_out: Samples
+        self,
+        settings: DecoderPlan,
+        base: Path,
+        latent_channels: int,
+        train: Pairs,
+        held_out: Pairs,
+        *,
+        kept: Any = None,
     ) -> None:
         self.plan, self._settings, self._base = settings.plan, settings, base
         self._train, self._held_out = train, held_out
         torch.manual_seed(settings.plan.seed)
-        self._vae = _student(settings, latent_channels)
+        self._vae = kept or _student(settings, latent_channels)
         shown = latent_channels if settings.conditioned else 0
         self._critic = PatchDiscriminator(settings.critic_channels, shown)
         decoder, encoder = self._vae.decoder, self._vae.encoder
@@ -88,8 +119,9 @@ class DecoderPhase:
         self.rates = {"discriminator": settings.critic_rate}
         self.players: dict[str, nn.Module] = {
             "decoder": DecoderPlayer(decoder, self._critic, settings),
-            "encoder": EncoderPlayer(encoder),
         }
+        if kept is None:
+            self.players["encoder"] = EncoderPlayer(encoder)
         if settings.adversarial:
             self.players["discriminator"] = DiscriminatorPlayer(self._critic, decoder, settings)
 
@@ -147,6 +179,9 @@ class DecoderPlayer(nn.Module):
         if self._settings.pixels:
             found["pixels"] = functional.l1_loss(picture, target)
             loss = loss + self._settings.pixels * found["pixels"]
+        if self._settings.slopes:
+            found["slopes"] = slope_l1(picture, target)
+            loss = loss + self._settings.slopes * found["slopes"]
         if plays(self._settings, dice.step):
             found["adversarial"] = generator_loss(frozen(self._critic[0], picture, batch["latents"]))
             loss = loss + self._settings.adversarial * found["adversarial"]

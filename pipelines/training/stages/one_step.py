@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipelines.training.data.encoded import ensure_encoded
 from pipelines.training.data.order import index_at
 from pipelines.training.data.samples import ensure_samples
 from pipelines.training.distance import descriptors, kernel_distance
@@ -24,6 +25,7 @@ from pipelines.training.model import Model
 from pipelines.training.one_step_players import Distillation, Distilling, FakePlayer, StudentPlayer
 from pipelines.training.phase import Phase, Plan, Weights
 from pipelines.training.run import Run, write_model
+from pipelines.training.stages.one_step_together import OneStepTogetherPhase
 from pipelines.training.tiles import tiles
 
 SHOWN, LOOKED_AT = 8, 16
@@ -39,18 +41,36 @@ class Triplets(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class OneStepPlan:
-    """``method``: how the student is taught."""
+    """``method``: how the student is taught. ``together``: U-Net and ControlNet at once, from the recipe's ``encoded``
+    pictures in squares of ``crop`` latents (0: whole); ``whole``: then some more steps with whole pictures."""
 
     plan: Plan
     method: Distilling = field(default_factory=Distilling)
+    together: bool = False
+    crop: int = 0
+    whole: Plan | None = None
 
 
 def phases(run: Run, *, device: torch.device) -> Iterator[Phase]:
-    """The one phase of this stage. Raises TrainingError where the stage before is missing, and what loading raises."""
+    """The phases of this stage: one, unless the recipe says otherwise. Raises TrainingError where the stage before is
+    missing, and what loading raises."""
     base = run.model("unet", wanted_by="one-step")
     teacher = Model.load(run.teacher_of("one-step"))
+    if run.recipe.one_step.together:
+        yield from _together(run, base, teacher, device)
+        return
     train, held_out = ensure_samples(run, teacher, device=device)
     yield OneStepPhase(run.recipe.one_step, base, teacher, train, held_out)
+
+
+def _together(run: Run, base: Path, teacher: Model, device: torch.device) -> Iterator[Phase]:
+    settings, encoded = run.recipe.one_step, ensure_encoded(run, teacher, device=device)
+    kind = next(iter(teacher.controlnets))
+    for name, plan, crop in (("one-step/small", settings.plan, settings.crop), ("one-step/whole", settings.whole, 0)):
+        if plan is not None:
+            shared = Distillation.make(settings.method, plan.steps, Model.load(base), teacher, kind, together=True)
+            yield OneStepTogetherPhase(name, plan, crop, shared, base, *encoded)
+            base = run.folder / name / "model"
 
 
 class OneStepPhase:

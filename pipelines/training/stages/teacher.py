@@ -22,11 +22,14 @@ from pipelines.prompt import load_tokenizer
 from pipelines.settings import Settings
 from pipelines.training import fresh
 from pipelines.training.data.dataset import open_data, write_skipped
+from pipelines.training.data.encoded import ensure_encoded
+from pipelines.training.model import Model
 from pipelines.training.phase import Phase
 from pipelines.training.run import Run
 from pipelines.training.stages.teacher_autoencoder import AutoencoderPhase
 from pipelines.training.stages.teacher_denoising import ControlNetPhase, DiffusionPhase
 from pipelines.training.stages.teacher_plan import TeacherPlan
+from pipelines.training.stages.teacher_together import TogetherPhase
 from pipelines.training.text import build_tokenizer
 
 __all__ = ["TeacherPlan", "phases"]
@@ -55,12 +58,33 @@ def phases(run: Run, *, device: torch.device) -> Iterator[Phase]:
         defaults=Settings(prompt=train.prompts[0], control="none"),
     )
     yield AutoencoderPhase(settings, tokenizer, preset, train, held_out)
+    if settings.lines:
+        begun = folder / "autoencoder" / "model"
+        yield AutoencoderPhase(settings, tokenizer, preset, train, held_out, begun=begun)
+    if settings.together:
+        yield from _together(run, settings, device)
+        return
     yield DiffusionPhase(settings, folder / "autoencoder" / "model", train, held_out)
     base = folder / "diffusion" / "model"
     for number, kind in enumerate(settings.kinds):
         part = f"controlnet-{kind}" if number else "controlnet"
         yield ControlNetPhase(settings, kind, base, train, held_out, part=part)
         base = folder / part / "model"
+
+
+def autoencoder_of(run: Run) -> Path:
+    """The model directory that the teacher's autoencoder was left in. Raises TrainingError where it isn't."""
+    settings = run.recipe.teacher_plan
+    part = "lines" if settings is not None and settings.lines else "autoencoder"
+    return run.model(f"teacher/{part}", wanted_by="teacher")
+
+
+def _together(run: Run, settings: TeacherPlan, device: torch.device) -> Iterator[Phase]:
+    base = autoencoder_of(run)
+    encoded = ensure_encoded(run, Model.load(base), device=device)
+    for own in settings.together:
+        yield TogetherPhase(settings, own, base, *encoded)
+        base = run.folder / "teacher" / own.name / "model"
 
 
 def _tokenizer(folder: Path, captions: Sequence[str], networks: fresh.Networks) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderTiny
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -17,8 +18,9 @@ from pipelines.training import fresh
 from pipelines.training.answers import mean_square
 from pipelines.training.data.dataset import Dataset
 from pipelines.training.data.order import index_at
+from pipelines.training.data.tensor import tensor_of
 from pipelines.training.phase import Weights
-from pipelines.training.stages.teacher_plan import HELD_OUT, LOOKED_AT, SHOWN, TeacherPlan, tensor_of
+from pipelines.training.stages.teacher_plan import HELD_OUT, LOOKED_AT, SHOWN, TeacherPlan
 from pipelines.training.stages.teacher_players import (
     AutoencoderPlayer,
     encode_raw,
@@ -31,20 +33,34 @@ SCALED_BY = 256
 
 class AutoencoderPhase:
     """``preset``: what the finished model says of itself. Latents come out at about unit variance: the configuration's
-    ``scaling_factor`` is measured on the pictures."""
+    ``scaling_factor`` is measured on the pictures. ``begun``: the model that the plan's ``lines`` go on with."""
 
-    name = "teacher/autoencoder"
     rates: Mapping[str, float] = {}
 
     def __init__(
-        self, settings: TeacherPlan, tokenizer: Any, preset: Preset, train: Dataset, held_out: Dataset
+        self,
+        settings: TeacherPlan,
+        tokenizer: Any,
+        preset: Preset,
+        train: Dataset,
+        held_out: Dataset,
+        *,
+        begun: Path | None = None,
     ) -> None:
-        self.plan, self._settings, self._tokenizer, self._preset = settings.autoencoder, settings, tokenizer, preset
+        self.name, self.plan = "teacher/autoencoder", settings.autoencoder
+        self._settings, self._tokenizer, self._preset = settings, tokenizer, preset
         self._train, self._held_out = train, held_out
+        self._kept: tuple[int, NDArray[np.uint8]] | None = None
         torch.manual_seed(self.plan.seed)
         self._vae = fresh.autoencoder(settings.networks)
+        slopes = 0.0
+        if begun is not None and settings.lines is not None:
+            self.name, self.plan, slopes = "teacher/lines", settings.lines, settings.slopes
+            self._vae = AutoencoderTiny.from_pretrained(begun / "vae")
         self.players: Mapping[str, nn.Module] = {
-            "autoencoder": AutoencoderPlayer(self._vae, noise=settings.latent_noise, pull=settings.latent_pull)
+            "autoencoder": AutoencoderPlayer(
+                self._vae, noise=settings.latent_noise, pull=settings.latent_pull, slopes=slopes
+            )
         }
         self.averaged: Mapping[str, nn.Module] = {"vae": self._vae}
 
@@ -52,7 +68,7 @@ class AutoencoderPhase:
         self._vae.to(device)
 
     def fetch(self, position: int) -> Mapping[str, Any]:
-        picture, _ = self._train.sample(index_at(position, len(self._train), self.plan.seed))
+        picture = self._picture(index_at(position // self._settings.crops, len(self._train), self.plan.seed))
         crop = self._settings.crop
         if crop and crop < min(picture.shape[:2]):
             rng = np.random.default_rng((self.plan.seed, position))
@@ -87,8 +103,14 @@ class AutoencoderPhase:
             prediction=self._settings.prediction,
             preset=self._preset,
             vae=vae,
-            seed=self._settings.diffusion.seed,
+            seed=self.plan.seed,
         )
+
+    def _picture(self, index: int) -> NDArray[np.uint8]:
+        """Drawing one may take longer than learning from it, so the last is kept for its other crops."""
+        if self._kept is None or self._kept[0] != index:
+            self._kept = (index, self._train.sample(index)[0])
+        return self._kept[1]
 
     def _again(self, pictures: Tensor) -> Tensor:
         again: Tensor = self._vae.decoder(encode_raw(self._vae, pictures)).clamp(-1, 1)

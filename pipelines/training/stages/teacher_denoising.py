@@ -14,18 +14,20 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from pipelines.condition import DRAWN
+from pipelines.errors import TrainingError
 from pipelines.presets import Control, read_preset
 from pipelines.settings import Kind
 from pipelines.training import fresh
 from pipelines.training.data.dataset import Dataset
 from pipelines.training.data.maps import draw_map
 from pipelines.training.data.order import index_at
+from pipelines.training.data.tensor import tensor_of
 from pipelines.training.dice import Dice
 from pipelines.training.model import Model
 from pipelines.training.phase import Plan, Weights
 from pipelines.training.run import write_model
 from pipelines.training.sampling import sample
-from pipelines.training.stages.teacher_plan import HELD_OUT, LOOKED_AT, SHOWN, TeacherPlan, tensor_of
+from pipelines.training.stages.teacher_plan import HELD_OUT, LOOKED_AT, SHOWN, TeacherPlan
 from pipelines.training.stages.teacher_players import (
     ControlNetPlayer,
     DiffusionPlayer,
@@ -100,7 +102,7 @@ class DiffusionPhase(_Denoising):
     name = "teacher/diffusion"
 
     def __init__(self, settings: TeacherPlan, base: Path, train: Dataset, held_out: Dataset) -> None:
-        super().__init__(settings, settings.diffusion, base, train, held_out)
+        super().__init__(settings, _said(settings.diffusion), base, train, held_out)
         self._player = DiffusionPlayer(self._model, drop_prompts=settings.drop_prompts, min_snr=settings.min_snr)
         self.players: Mapping[str, nn.Module] = {"denoiser": self._player}
         self.averaged: Mapping[str, nn.Module] = {
@@ -131,7 +133,7 @@ class ControlNetPhase(_Denoising):
     def __init__(
         self, settings: TeacherPlan, kind: Kind, base: Path, train: Dataset, held_out: Dataset, *, part: str
     ) -> None:
-        super().__init__(settings, settings.controlnet, base, train, held_out)
+        super().__init__(settings, _said(settings.controlnet), base, train, held_out)
         self.name, self.kind, self._part = f"teacher/{part}", kind, part
         torch.manual_seed(self.plan.seed)
         self._net = fresh.controlnet(settings.networks, self._model.unet, settings.control_start)
@@ -161,3 +163,9 @@ class ControlNetPhase(_Denoising):
             preset, controls=(*preset.controls, control), defaults=preset.defaults.replace(control=first)
         )
         write_model(self._base, folder, {self._part: (self._net, weights["controlnet"])}, preset=preset)
+
+
+def _said(plan: Plan | None) -> Plan:
+    if plan is None:
+        raise TrainingError("The recipe doesn't say how its teacher's U-Net and ControlNet are trained.")
+    return plan

@@ -17,14 +17,15 @@ from pipelines.training.phase import Batch
 
 
 class AutoencoderPlayer(nn.Module):
-    """|x̂ − x| + (x̂ − x)² + λ·E(x)² with x̂ = D(E(x) + σ·n), means over a picture's and its latents' numbers.
+    """|x̂ − x| + (x̂ − x)² + γ·|∇x̂ − ∇x| + λ·E(x)² with x̂ = D(E(x) + σ·n), means over a picture's and its latents'
+    numbers.
 
-    ``noise``: σ. ``pull``: λ.
+    ``noise``: σ. ``pull``: λ. ``slopes``: γ.
     """
 
-    def __init__(self, vae: Any, *, noise: float, pull: float) -> None:
+    def __init__(self, vae: Any, *, noise: float, pull: float, slopes: float = 0.0) -> None:
         super().__init__()
-        self.vae, self._noise, self._pull = vae, noise, pull
+        self.vae, self._noise, self._pull, self._slopes = vae, noise, pull, slopes
 
     def forward(self, batch: Batch, dice: Dice) -> dict[str, Tensor]:
         pictures = batch["picture"]
@@ -33,7 +34,10 @@ class AutoencoderPlayer(nn.Module):
         again = self.vae.decoder(latents + self._noise * noise)
         l1 = functional.l1_loss(again, pictures)
         square = functional.mse_loss(again, pictures)
-        return {"loss": l1 + square + self._pull * latents.square().mean(), "picture_l1": l1}
+        loss = l1 + square + self._pull * latents.square().mean()
+        if self._slopes:
+            loss = loss + self._slopes * slope_l1(again, pictures)
+        return {"loss": loss, "picture_l1": l1}
 
 
 class _Denoiser(nn.Module):
@@ -88,6 +92,12 @@ class ControlNetPlayer(_Denoiser):
         unet = self._model.unet
         without = [predict(unet, noisy, t, words)] if all_ways else []
         return [predict(unet, noisy, t, words, added), *without]
+
+
+def slope_l1(ours: Tensor, theirs: Tensor) -> Tensor:
+    """|∇x − ∇y|: of the steps from each pixel to the next, right and down. Thin lines are most of it."""
+    across = functional.l1_loss(ours.diff(dim=-1), theirs.diff(dim=-1))
+    return across + functional.l1_loss(ours.diff(dim=-2), theirs.diff(dim=-2))
 
 
 def encode_raw(vae: Any, pictures: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from pipelines.presets import Preset, read_preset
 from pipelines.training.answers import Triplets, latents_of, mean_square, teachers_answer, without_some
+from pipelines.training.data.encoded import ensure_encoded
 from pipelines.training.data.order import index_at
 from pipelines.training.data.pictures import open_pictures
 from pipelines.training.data.samples import SamplesPlan, ensure_samples
@@ -32,6 +33,7 @@ from pipelines.training.phase import Batch, Phase, Plan, Weights
 from pipelines.training.removal import student_of
 from pipelines.training.run import Run, write_model
 from pipelines.training.sampling import sample
+from pipelines.training.stages.unet_together import UNetTogetherPhase
 from pipelines.training.tiles import tiles
 
 #: Held-out samples: shown, looked at for the validation number, and that at once.
@@ -43,7 +45,8 @@ class UNetPlan:
     """``features``: the paper's λ_F, of a sum in which each feature's squared distance is relative to the teacher's
     feature (raw, the wide stages would drown the others). ``guidance``: what the teacher's outputs are guided by, so
     that the student needs no second pass; 1 is none. ``drop_prompts``: the share of samples whose prompt is left out.
-    ``pictures``: x₀ are the data set's pictures, encoded, instead of the teacher's samples.
+    ``pictures``: x₀ are the data set's pictures, encoded, instead of the teacher's samples. ``together``: U-Net and
+    ControlNet at once, from the recipe's ``encoded`` pictures in squares of ``crop`` latents (0: whole).
     """
 
     plan: Plan
@@ -51,12 +54,19 @@ class UNetPlan:
     guidance: float = 1.0
     drop_prompts: float = 0.1
     pictures: bool = False
+    together: bool = False
+    crop: int = 0
 
 
 def phases(run: Run, *, device: torch.device) -> Iterator[Phase]:
     """The one phase of this stage. Raises what finding and loading the teacher raises, and TrainingError."""
     recipe, base = run.recipe, run.model("decoder", wanted_by="unet")
     teacher = Model.load(run.teacher_of("unet"))
+    if recipe.unet.together:
+        kind = next(iter(teacher.controlnets))
+        encoded = ensure_encoded(run, teacher, device=device)
+        yield UNetTogetherPhase(recipe.unet, recipe.removal, teacher, kind, _with_decoder(run, base), *encoded)
+        return
     student = student_of(teacher.unet, recipe.removal)
     train: Triplets
     held_out: Triplets
@@ -65,6 +75,13 @@ def phases(run: Run, *, device: torch.device) -> Iterator[Phase]:
     else:
         train, held_out = ensure_samples(run, teacher, device=device)
     yield UNetPhase(recipe.unet, teacher, student, base, train, held_out, sampling=recipe.samples)
+
+
+def _with_decoder(run: Run, decoder: Path) -> Path:
+    """The teacher's model directory with the small decoder in it."""
+    folder, small = run.folder / "unet" / "base", Model.load(decoder)
+    write_model(Path(run.teacher_of("unet")), folder, {"vae": (small.vae, small.vae.state_dict())})
+    return folder
 
 
 class UNetPhase:

@@ -1,0 +1,225 @@
+"""Latents of a data set's own pictures, encoded once and kept: what a small model learns picture and map together from.
+
+DIR/encoded/colours.json, and {train,held-out}/shard-00000.safetensors of ``PER_SHARD`` samples: latents, maps, the low
+band that the noise of each stands for, the conditioning scale each is meant for.
+
+The noise's low band is coupled with the picture's colours (Albergo et al., arXiv 2310.03725: a coupling that depends on
+the data), exactly as ``pipelines.colours`` enters a camera's: read as latents, it *is* the colours. Where a picture
+keeps its camera's, the band is the camera picture's; elsewhere it is normal, and the picture was drawn in the colours
+that it stands for. So one step from noise has nothing to guess: seeds give palettes, ``init_strength`` the camera's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pipelines.colours import BAND, enter
+from pipelines.errors import TrainingError, TrainingStopped
+from pipelines.training.data.dataset import open_data
+from pipelines.training.data.meaning import Meaning, find_meaning
+from pipelines.training.data.order import index_at
+from pipelines.training.data.shard_file import length, opened
+from pipelines.training.data.tensor import tensor_of
+from pipelines.training.model import FACTOR, Model
+
+if TYPE_CHECKING:
+    from pipelines.training.drawn.styled import Example
+    from pipelines.training.run import Run
+
+PER_SHARD = 64
+
+
+class Examples(Protocol):
+    """Data that come with maps and colours (``drawn.styled``); neighbours 2i and 2i + 1 are one scene in two styles."""
+
+    @property
+    def prompts(self) -> Sequence[str]: ...
+
+    def __len__(self) -> int: ...
+
+    def example(self, index: int, field: NDArray[np.float32] | None) -> Example: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedPlan:
+    """``count`` samples to train on and ``held_out`` to validate with. ``mixed``: the share that is shown half-way
+    between two styles of one scene, as a blend of prompts shows it. ``least_kept``: how little of a camera's colours
+    half of the samples that have them may keep (the others keep all)."""
+
+    count: int
+    held_out: int
+    mixed: float = 0.15
+    least_kept: float = 0.3
+
+
+class Encoded:
+    """The samples of one folder. ``first``: where the noise's seeds begin, so that no part shares them."""
+
+    def __init__(self, folder: Path, prompts: Sequence[str], plan: EncodedPlan, first: int) -> None:
+        self._folder, self.prompts, self._plan, self._first = folder, prompts, plan, first
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def at(self, position: int, *, seed: int, crop: int = 0) -> dict[str, Any]:
+        """The sample at a position of an endless mixed order, a square of ``crop`` latents (0: all of it).
+
+        Of what words alone stand for, a square would show any part: such a sample gives its place to the next pair's.
+        """
+        rng = np.random.default_rng((seed, position))
+        index = index_at(position, len(self), seed)
+        while crop and not float(self._read("scales", index)):
+            index = (index + 2) % len(self)
+        return self._sample(index, rng, crop, self._plan.mixed)
+
+    def picture(self, index: int, *, seed: int, crop: int = 0) -> dict[str, Any]:
+        """``latents`` C×h×w and the ``picture`` they were made of, 3×H×W in [−1, 1], a random square of both."""
+        latents, rng = self._read("latents", index).float(), np.random.default_rng((seed, index))
+        top, left, (high, wide) = _window(latents.shape[-2:], crop, rng)
+        drawn = self._read("pictures", index)
+        drawn = drawn[FACTOR * top : FACTOR * (top + high), FACTOR * left : FACTOR * (left + wide)]
+        return {"latents": latents[:, top : top + high, left : left + wide], "picture": tensor_of(drawn.numpy())}
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """``noise`` and ``latents`` C×h×w, ``map`` 3×H×W in [0, 1], ``scale`` (the conditioning scale), ``prompt``,
+        ``prompt_b`` and ``blend``; the same at every call."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"{index} of {len(self)}")
+        return self._sample(index, np.random.default_rng((self._first, index)), 0, 0.0)
+
+    def _sample(self, index: int, rng: np.random.Generator, crop: int, mixed: float) -> dict[str, Any]:
+        other, blend = index ^ 1, float(rng.random()) if rng.random() < mixed else 0.0
+        latents = self._read("latents", index).float()
+        if blend and other < len(self):
+            latents = torch.lerp(latents, self._read("latents", other).float(), blend)
+        top, left, side = _window(latents.shape[-2:], crop, rng)
+        latents = latents[:, top : top + side[0], left : left + side[1]]
+        band = self._read("bands", index).float()
+        band = band[:, top // BAND : (top + side[0]) // BAND, left // BAND : (left + side[1]) // BAND]
+        y, x, high, wide = (FACTOR * each for each in (top, left, *side))
+        drawn = self._read("maps", index)[y : y + high, x : x + wide].float() / 255
+        return {
+            "noise": self._noise(index, band, latents.shape, rng),
+            "latents": latents,
+            "map": drawn.expand(3, -1, -1),
+            "scale": self._read("scales", index),
+            "prompt": self.prompts[index],
+            "prompt_b": self.prompts[other] if blend else "",
+            "blend": torch.tensor(blend),
+        }
+
+    def _noise(self, index: int, band: Tensor, shape: Sequence[int], rng: np.random.Generator) -> Tensor:
+        """Normal, its low band exchanged for the one that the picture was drawn with."""
+        keeps = bool(self._read("cameras", index)) and rng.random() < 0.5
+        share = float(rng.uniform(self._plan.least_kept, 1)) if keeps else 1.0
+        normal = torch.from_numpy(rng.standard_normal((1, *shape), dtype=np.float32))
+        return enter(normal, band[None], torch.tensor([share]))[0]
+
+    def file(self, shard: int) -> Path:
+        return self._folder / f"shard-{shard:05d}.safetensors"
+
+    def indices(self, shard: int) -> range:
+        """The samples of a shard."""
+        return range(shard * PER_SHARD, min((shard + 1) * PER_SHARD, len(self)))
+
+    @property
+    def shards(self) -> int:
+        """How many there are to be."""
+        return -(-len(self) // PER_SHARD)
+
+    def lacks(self, shard: int) -> bool:
+        """Whether it is not there, or shorter than it has to be."""
+        return length(self.file(shard)) < len(self.indices(shard))
+
+    def make(self, shard: int, model: Model, data: Examples, meaning: Meaning) -> None:
+        """Draw, encode and write one shard."""
+        rows = [_row(model, data, meaning, index, (self._first, index // 2)) for index in self.indices(shard)]
+        stacked = {name: torch.stack([row[name] for row in rows]).contiguous() for name in rows[0]}
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = self.file(shard).with_suffix(".part")
+        save_file(stacked, partial)
+        partial.replace(self.file(shard))
+
+    def _read(self, name: str, index: int) -> Tensor:
+        shard, row = divmod(index, PER_SHARD)
+        tensor: Tensor = opened(self.file(shard)).get_slice(name)[row]
+        return tensor
+
+
+def ensure_encoded(run: Run, model: Model, *, device: torch.device) -> tuple[Encoded, Encoded]:
+    """What a run trains with and what is held out; what is missing is made, by all processes together.
+
+    ``model``: whose autoencoder encodes. Raises TrainingError for data without maps and colours.
+    """
+    plan, state = run.recipe.encoded, PartialState()
+    if plan is None:
+        raise TrainingError(
+            f"The recipe {run.recipe.name} says nothing of encoded pictures; its stages can't use them."
+        )
+    data = [_with_maps(part) for part in open_data(run.data or run.recipe.data, run.recipe.size)]
+    folder, counts = run.folder / "encoded", (plan.count, plan.held_out)
+    parts = tuple(
+        Encoded(folder / name, list(each.prompts[: min(count, len(each))]), plan, first)
+        for name, each, count, first in zip(("train", "held-out"), data, counts, (0, 1 << 31), strict=True)
+    )
+    todo = [(part, each, shard) for part, each in zip(parts, data, strict=True) for shard in range(part.shards)]
+    own = [entry for entry in todo[state.process_index :: state.num_processes] if entry[0].lacks(entry[2])]
+    model.to(device)
+    with state.main_process_first():
+        meaning = find_meaning(folder / "colours.json", model, data[0])
+    with Progress(console=Console(stderr=True), transient=True, disable=not state.is_main_process) as progress:
+        for part, each, shard in progress.track(own, description="Pictures to latents"):
+            if time.monotonic() >= run.ends:
+                raise TrainingStopped("The time is up; the same command goes on encoding the pictures that are left.")
+            part.make(shard, model, each, meaning)
+    state.wait_for_everyone()
+    return parts[0], parts[1]
+
+
+def _row(model: Model, data: Examples, meaning: Meaning, index: int, seed: tuple[int, int]) -> dict[str, Tensor]:
+    rng = np.random.default_rng(seed)  # both of a pair share it
+    channels, height, width = model.latent_shape(*meaning.size)
+    band = torch.from_numpy(rng.standard_normal((channels, height // BAND, width // BAND), dtype=np.float32))
+    drawn = data.example(index, meaning.colours(band))
+    device = next(model.vae.parameters()).device
+    if drawn.colours is not None:
+        band = model.encode(tensor_of(drawn.colours)[None].to(device))[0].cpu()
+    return {
+        "latents": model.encode(tensor_of(drawn.picture)[None].to(device))[0].half().cpu(),
+        "bands": band.half(),
+        "pictures": torch.from_numpy(drawn.picture),
+        "maps": torch.from_numpy(drawn.map),
+        "scales": torch.tensor(float(drawn.strength)),
+        "cameras": torch.tensor(drawn.colours is not None),
+    }
+
+
+def _with_maps(data: Any) -> Examples:
+    if not data.has_examples:
+        raise TrainingError(
+            "This recipe's stages learn from pictures with their maps and colours; only `drawn` has those."
+        )
+    examples: Examples = data
+    return examples
+
+
+def _window(sides: Sequence[int], crop: int, rng: np.random.Generator) -> tuple[int, int, tuple[int, int]]:
+    """Top, left and (height, width) of a random square, at whole cells of the low band."""
+    height, width = sides
+    if not crop or crop >= min(height, width):
+        return 0, 0, (height, width)
+    top, left = (BAND * int(rng.integers((side - crop) // BAND + 1)) for side in (height, width))
+    return top, left, (crop, crop)

@@ -1,0 +1,54 @@
+"""The embedded model's directory from what a run left: half-precision weights, and what the model says of itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from pathlib import Path
+
+from pipelines.backends.quantised import FOLDER
+from pipelines.errors import TrainingError
+from pipelines.presets import Preset, Style, read_preset
+from pipelines.settings import Settings
+from pipelines.training.model import Model
+from pipelines.training.run import write_model
+from pipelines.training.shipped import NOTE, PRESETS
+
+
+def ship(model: Path, target: Path) -> None:
+    """Write ``model`` (a directory that a stage left) to ``target``; the card that lies there stays, the int8 form,
+    which belongs to other weights, goes. Raises TrainingError where there is no model."""
+    if not (model / "model_index.json").is_file():
+        raise TrainingError(f"There is no model in {model}: train all stages first.")
+    loaded = Model.load(model)
+    parts = {
+        "unet": loaded.unet,
+        "vae": loaded.vae,
+        "text_encoder": loaded.text_encoders[0],
+        "controlnet": next(iter(loaded.controlnets.values())),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "model"
+        weights = {name: (module, module.state_dict()) for name, module in parts.items()}
+        write_model(model, written, weights, preset=said(read_preset(model)), half=True)
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(target / FOLDER, ignore_errors=True)
+        for part in written.iterdir():
+            if part.is_dir():
+                shutil.rmtree(target / part.name, ignore_errors=True)
+                shutil.copytree(part, target / part.name)
+            else:
+                shutil.copy2(part, target / part.name)
+
+
+def said(trained: Preset) -> Preset:
+    """The preset that ships, with the controls that were trained."""
+    return dataclasses.replace(
+        trained,
+        name="embedded",
+        licence="Apache-2.0",
+        note=NOTE,
+        styles=tuple(Style(name=name, prompt=prompt) for name, prompt in PRESETS),
+        defaults=Settings(prompt=PRESETS[0][1], control="canny", canny_low=100, canny_high=200),
+    )
