@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.errors import TrainingError
 from pipelines.training.evaluation import depth, temporal
-from pipelines.training.evaluation.edges import edge_f1, edge_skill, edges_of, held_out_photographs
+from pipelines.training.evaluation.edges import HELD_OUT, edge_f1, edge_skill, edges_of, held_out_photographs
 from pipelines.training.evaluation.fidelity import fid, fid_score, kid, kid_score
 from pipelines.training.evaluation.film import read_film
 from pipelines.training.evaluation.painter import fit
@@ -87,6 +88,15 @@ def test_edge_skill_is_one_for_the_pictures_and_about_zero_for_others() -> None:
     assert edge_skill(given, pictures) == 1
     swapped = dict(zip(pictures, [*list(pictures.values())[1:], pictures["astronaut"]], strict=True))
     assert edge_skill(given, swapped) < 0.02
+
+
+def test_eight_photographs_come_with_scikit_image_and_none_is_another() -> None:
+    pictures = list(held_out_photographs(HELD_OUT, 64).values())
+    assert [picture.shape for picture in pictures] == [(64, 64, 3)] * 8
+    apart = [np.abs(one.astype(int) - other).mean() for one, other in itertools.combinations(pictures, 2)]
+    assert min(apart) > 20
+    edges = [np.count_nonzero(edges_of(picture)) / 64**2 for picture in pictures]
+    assert min(edges) > 0.04, "something to hold to"
 
 
 def test_depth_is_compared_up_to_scale_and_shift() -> None:
