@@ -1,4 +1,4 @@
-"""Encoded pictures beside their latents, and a decoder to learn from them: the decoder stage without a teacher's samples."""
+"""Encoded pictures beside their latents, and a decoder to learn from them: no teacher's samples are needed."""
 
 from __future__ import annotations
 

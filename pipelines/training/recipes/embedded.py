@@ -6,6 +6,8 @@ that was frozen before could hardly be led by its ControlNet.
 
 from __future__ import annotations
 
+import dataclasses
+
 from pipelines.training.data.encoded import EncodedPlan
 from pipelines.training.data.samples import SamplesPlan
 from pipelines.training.fresh import Networks
@@ -17,11 +19,15 @@ from pipelines.training.stages.controlnet import ControlNetPlan
 from pipelines.training.stages.decoder import DecoderPlan
 from pipelines.training.stages.gan_finetune import GanPlan
 from pipelines.training.stages.one_step import OneStepPlan
+from pipelines.training.stages.one_step_together import PairPart
 from pipelines.training.stages.teacher_plan import TeacherPlan, Together
 from pipelines.training.stages.unet import UNetPlan
 
 #: Just enough for 8×8 pixels of a map to pass whole.
 _CONTROL = (4, 8, 16, 64)
+
+#: Every noise has its picture in the data: none is drawn afresh. Score distillation has a phase of its own.
+_METHOD = Distilling(warmup=1.0, matching=(1.0, 1.0), feature_window=3, fresh=0.0, regression=4.0)
 
 _TEACHER = TeacherPlan(
     networks=Networks(
@@ -86,16 +92,30 @@ RECIPE = Recipe(
         crop=16,
     ),
     one_step=OneStepPlan(
-        plan=Plan(steps=12_000, learning_rate=1.5e-3, batch=32, warmup=100, ema=0.998, sample_every=500),
-        method=Distilling(warmup=0.9, feature_window=3, fresh=0.0, regression=4.0, matching=(1.0, 1.0)),
-        together=True,
-        crop=16,
-        whole=Plan(steps=1200, learning_rate=4e-4, batch=16, warmup=50, ema=0.995, sample_every=200),
+        together=(
+            PairPart(
+                name="small",
+                plan=Plan(steps=10_000, learning_rate=1.5e-3, batch=32, warmup=100, ema=0.998, sample_every=500),
+                method=_METHOD,
+                crop=16,
+            ),
+            PairPart(
+                name="whole",
+                plan=Plan(steps=1500, learning_rate=5e-4, batch=16, warmup=50, ema=0.995, sample_every=250),
+                method=_METHOD,
+            ),
+            PairPart(
+                name="score",
+                plan=Plan(steps=300, learning_rate=2e-4, batch=16, warmup=20, ema=0.99, sample_every=100),
+                method=dataclasses.replace(_METHOD, warmup=0.4),
+                crop=16,
+            ),
+        ),
     ),
     controlnet=ControlNetPlan(
         distil=None,
         one_step=Plan(steps=200, learning_rate=2e-4, batch=16, warmup=20, ema=0.98, sample_every=100),
-        method=Distilling(warmup=1.0, feature_window=3, fresh=0.0, regression=4.0),
+        method=_METHOD,
         encoded=True,
     ),
     gan_finetune=GanPlan(plan=Plan(steps=1500, learning_rate=2e-4, batch=12, sample_every=500), critic_channels=32),

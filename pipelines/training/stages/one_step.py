@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipelines.errors import TrainingError
 from pipelines.training.data.encoded import ensure_encoded
 from pipelines.training.data.order import index_at
 from pipelines.training.data.samples import ensure_samples
@@ -25,7 +26,7 @@ from pipelines.training.model import Model
 from pipelines.training.one_step_players import Distillation, Distilling, FakePlayer, StudentPlayer
 from pipelines.training.phase import Phase, Plan, Weights
 from pipelines.training.run import Run, write_model
-from pipelines.training.stages.one_step_together import OneStepTogetherPhase
+from pipelines.training.stages.one_step_together import OneStepTogetherPhase, PairPart
 from pipelines.training.tiles import tiles
 
 SHOWN, LOOKED_AT = 8, 16
@@ -41,14 +42,12 @@ class Triplets(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class OneStepPlan:
-    """``method``: how the student is taught. ``together``: U-Net and ControlNet at once, from the recipe's ``encoded``
-    pictures in squares of ``crop`` latents (0: whole); ``whole``: then some more steps with whole pictures."""
+    """``method``: how the student is taught. ``together``: instead of ``plan``, phases one after the other in which
+    U-Net and ControlNet learn at once."""
 
-    plan: Plan
+    plan: Plan | None = None
     method: Distilling = field(default_factory=Distilling)
-    together: bool = False
-    crop: int = 0
-    whole: Plan | None = None
+    together: tuple[PairPart, ...] = ()
 
 
 def phases(run: Run, *, device: torch.device) -> Iterator[Phase]:
@@ -64,13 +63,12 @@ def phases(run: Run, *, device: torch.device) -> Iterator[Phase]:
 
 
 def _together(run: Run, base: Path, teacher: Model, device: torch.device) -> Iterator[Phase]:
-    settings, encoded = run.recipe.one_step, ensure_encoded(run, teacher, device=device)
-    kind = next(iter(teacher.controlnets))
-    for name, plan, crop in (("one-step/small", settings.plan, settings.crop), ("one-step/whole", settings.whole, 0)):
-        if plan is not None:
-            shared = Distillation.make(settings.method, plan.steps, Model.load(base), teacher, kind, together=True)
-            yield OneStepTogetherPhase(name, plan, crop, shared, base, *encoded)
-            base = run.folder / name / "model"
+    kind, encoded = next(iter(teacher.controlnets)), ensure_encoded(run, teacher, device=device)
+    for part in run.recipe.one_step.together:
+        name = f"one-step/{part.name}"
+        shared = Distillation.make(part.method, part.plan.steps, Model.load(base), teacher, kind, together=True)
+        yield OneStepTogetherPhase(name, part.plan, part.crop, shared, base, *encoded)
+        base = run.folder / name / "model"
 
 
 class OneStepPhase:
@@ -79,9 +77,11 @@ class OneStepPhase:
     name = "one-step"
 
     def __init__(self, settings: OneStepPlan, base: Path, teacher: Model, train: Triplets, held_out: Triplets) -> None:
+        if settings.plan is None:
+            raise TrainingError("The recipe doesn't say how long its student learns to paint in one step.")
         self.plan, self._base = settings.plan, base
         self._train, self._held_out = train, held_out
-        self._shared = Distillation.make(settings.method, settings.plan.steps, Model.load(base), teacher)
+        self._shared = Distillation.make(settings.method, self.plan.steps, Model.load(base), teacher)
         self.rates = {"fake": settings.method.fake_rate}
         self.players: Mapping[str, nn.Module] = {
             "student": StudentPlayer(self._shared),

@@ -8,6 +8,7 @@ data's own, whose noise is coupled with them (see ``data.encoded``): what a step
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,23 @@ from torch import Tensor, nn
 from pipelines.training.answers import mean_square
 from pipelines.training.control_error import control_error
 from pipelines.training.data.encoded import Encoded
-from pipelines.training.one_step_players import Distillation, FakePlayer, StudentPlayer, shown_by
+from pipelines.training.one_step_players import Distillation, Distilling, FakePlayer, StudentPlayer, shown_by
 from pipelines.training.phase import Batch, Plan, Weights
 from pipelines.training.run import write_model
 from pipelines.training.tiles import tiles
 
 #: Held-out samples: shown, looked at for the validation numbers, and that at once.
 SHOWN, HELD_OUT, LOOKED_AT = 8, 64, 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairPart:
+    """One phase in which U-Net and ControlNet learn at once by ``method``, in squares of ``crop`` latents (0: whole)."""
+
+    name: str
+    plan: Plan
+    method: Distilling
+    crop: int = 0
 
 
 class OneStepTogetherPhase:

@@ -15,8 +15,9 @@ SHOWN, HELD_OUT, LOOKED_AT = 8, 64, 16
 @dataclass(frozen=True, kw_only=True)
 class TeacherPlan:
     """``kinds`` of ControlNets, each trained by the plan ``controlnet``; none: no ControlNet. ``together``: instead of
-    ``diffusion`` and ``controlnet``, phases in which all learn at once, and one ControlNet serves every kind. ``lines``:
-    a second phase of the autoencoder in which ``slopes`` is the weight of the pictures' gradients, for thin lines.
+    ``diffusion`` and ``controlnet``, phases in which all learn at once, and one ControlNet serves every kind.
+    ``lines``: a second phase of the autoencoder in which ``slopes`` is the weight of the pictures' gradients, for thin
+    lines.
 
     ``crop``: pixels a side of what the autoencoder is shown, 0 for the whole picture; ``crops`` of each picture;
     ``latent_noise`` the σ that its decoder has to bear; ``latent_pull`` the λ that keeps its latents around 0.

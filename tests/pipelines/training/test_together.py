@@ -25,6 +25,7 @@ from pipelines.training.stages.controlnet import ControlNetPlan
 from pipelines.training.stages.decoder import DecoderPlan
 from pipelines.training.stages.gan_finetune import GanPlan
 from pipelines.training.stages.one_step import OneStepPlan
+from pipelines.training.stages.one_step_together import PairPart
 from pipelines.training.stages.teacher_plan import TeacherPlan, Together
 from pipelines.training.stages.unet import UNetPlan
 from pipelines.training.train import train
@@ -76,11 +77,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             control_start=0.05,
         ),
         samples=SamplesPlan(count=4, held_out=2, steps=2, guidance=1.0),
-        decoder=DecoderPlan(plan=plan, encoded=True, crop=8, channels=16, blocks=(1, 1, 0, 0), adversarial=0.0, pixels=1.0),
+        decoder=DecoderPlan(
+            plan=plan, encoded=True, crop=8, channels=16, blocks=(1, 1, 0, 0), adversarial=0.0, pixels=1.0
+        ),
         removal=Removal(),
         unet=UNetPlan(plan=plan, together=True, crop=8),
         one_step=OneStepPlan(
-            plan=plan, whole=_plan(2), together=True, crop=8, method=Distilling(warmup=0.5, fresh=0.0, regression=1.0)
+            together=(
+                PairPart(name="small", plan=plan, crop=8, method=Distilling(warmup=0.5, fresh=0.0, regression=1.0)),
+                PairPart(name="whole", plan=_plan(2), method=Distilling(warmup=1.0, fresh=0.0, regression=1.0)),
+            )
         ),
         controlnet=ControlNetPlan(
             distil=None, one_step=_plan(2), encoded=True, method=Distilling(warmup=1.0, fresh=0.0, regression=1.0)
