@@ -24,9 +24,10 @@ from dataclasses import dataclass
 from pipelines.errors import TrainingError
 from pipelines.training.cost import Cost
 from pipelines.training.networks import Networks
+from pipelines.training.passes import Pass, Work
 from pipelines.training.phase import Plan
 from pipelines.training.recipe import Recipe
-from pipelines.training.work import Pass, Work, work_of
+from pipelines.training.work import work_of
 
 #: Peak FLOP/s in bf16 without sparsity, of the makers' data sheets (SXM, SXM; fp32 accumulation); two CPU cores in fp32
 #: at what this project's own networks reached there.
@@ -121,7 +122,8 @@ def memory_of(work: Work, costs: Mapping[str, Cost], *, half: bool, processes: i
 def _phase(work: Work, networks: Networks, speed: float, *, half: bool, processes: int) -> PhaseEstimate:
     passes = [each for turn in work.turns for each in turn]
     names = dict.fromkeys([*work.trained, *work.frozen, *(each.network for each in passes)])
-    costs = {name: networks.cost(name, {each.way for each in passes if each.network == name}) for name in names}
+    ways = {name: {each.way for each in passes if each.network == name} for name in names}
+    costs = {name: networks.cost(name, ways[name], work.crop) for name in names}
     again = 1 if work.plan.gradient_checkpointing else 0
     one = sum(
         each.times * costs[each.network].flops * (_FACTORS[each.way] + (again if each.way != "look" else 0))

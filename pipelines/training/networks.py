@@ -45,20 +45,23 @@ class Networks:
         """The student's U-Net."""
         return student_config(self.teacher.unet, self._recipe.removal)
 
-    def cost(self, name: str, ways: Collection[Way] = _LOOK) -> Cost:
-        """Of one sample, in the ``ways`` asked for; text encoders of a model together."""
-        how = tuple(sorted(ways)) or _LOOK
+    def cost(self, name: str, ways: Collection[Way] = _LOOK, crop: int = 0) -> Cost:
+        """Of one sample, in the ``ways`` asked for, or of a square of ``crop`` latents of it; text encoders of a model
+        together."""
+        how, latents = tuple(sorted(ways)) or _LOOK, self.latents
+        if crop:
+            latents = (latents[0], *(min(crop, side) for side in latents[1:]))
         name = name.removesuffix(" (fake)")
         if name.endswith("text"):
             return _sum([_text(_key(config), self.teacher.tokens, how) for config in self.teacher.texts])
         if name.endswith("U-Net encoder"):
-            return _unet(_key(self.teacher.unet), self.latents, self.teacher.tokens, how, encoder=True)
+            return _unet(_key(self.teacher.unet), latents, self.teacher.tokens, how, encoder=True)
         if name.endswith("U-Net"):
             config = self.teacher.unet if name.startswith("teacher") else self.student
-            return _unet(_key(config), self.latents, self.teacher.tokens, how)
+            return _unet(_key(config), latents, self.teacher.tokens, how)
         if name.endswith("ControlNet"):
-            return _controlnet(_key(self._control(name)), self.latents, self.teacher.tokens, how)
-        return self._other(name, how)
+            return _controlnet(_key(self._control(name)), latents, self.teacher.tokens, how)
+        return self._other(name, how, latents)
 
     def _control(self, name: str) -> Config:
         teachers = self.teacher.controlnet
@@ -69,22 +72,22 @@ class Networks:
             return {**full, "_class_name": "ControlNetModel"}
         return teachers if name.startswith("teacher") else student_config(teachers, self._recipe.removal)
 
-    def _other(self, name: str, how: Ways) -> Cost:
-        recipe, channels = self._recipe, self.latents[0]
+    def _other(self, name: str, how: Ways, latents: tuple[int, ...]) -> Cost:
+        recipe, channels = self._recipe, latents[0]
+        if name == "encoder" and recipe.decoder.encoded:
+            name = "teacher encoder"
         if name.startswith("teacher "):
-            crop = recipe.teacher_plan.crop if recipe.teacher_plan else 0
-            size = (crop // FACTOR,) * 2 if crop else self.latents[1:]
-            return _autoencoder(_key(self.teacher.vae), (channels, *size), name.endswith("encoder"), how)
+            return _autoencoder(_key(self.teacher.vae), latents, name.endswith("encoder"), how)
         if name in ("decoder", "encoder"):
             plan = recipe.decoder
             tiny = _tiny(channels, plan.channels, plan.encoder_channels, plan.blocks, plan.encoder_blocks)
-            return _autoencoder(_key(tiny), self.latents, name == "encoder", how)
+            return _autoencoder(_key(tiny), latents, name == "encoder", how)
         if name == "critic":
             shown = channels if recipe.decoder.conditioned else 0
-            return _critic(recipe.decoder.critic_channels, shown, self.latents, how)
+            return _critic(recipe.decoder.critic_channels, shown, latents, how)
         if name == "heads":
             widths = tuple(self.teacher.unet.get("block_out_channels", (320, 640, 1280, 1280)))
-            return _heads(widths, recipe.gan_finetune.critic_channels, self.latents, how)
+            return _heads(widths, recipe.gan_finetune.critic_channels, latents, how)
         if name == "LoRA":
             return _lora(_key(self.student), recipe.gan_finetune.rank, recipe.gan_finetune.convolutions)
         raise TrainingError(f"There is no network {name!r} in a recipe.")

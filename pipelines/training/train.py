@@ -14,6 +14,7 @@ from pipelines.training.loop import Trainer
 from pipelines.training.phase import Phase
 from pipelines.training.run import STAGES, Run, write_model
 from pipelines.training.stages import controlnet, decoder, gan_finetune, one_step, teacher, unet
+from pipelines.training.times import Times, describe_machine
 
 Phases = Callable[..., Iterator[Phase]]
 _PHASES: dict[str, Phases] = dict(
@@ -38,11 +39,18 @@ def train(stage: str, run: Run, *, until: int | None = None) -> None:
     state.wait_for_everyone()
     if run.has(stage):
         return
-    last = None
-    for phase in _PHASES[stage](run, device=torch.device(state.device)):
-        trainer = Trainer(phase, run.folder / phase.name)
+    phases, last = _PHASES[stage](run, device=torch.device(state.device)), None
+    machine = describe_machine(state.num_processes, gpu=state.device.type == "cuda")
+    times = Times(run.folder, machine, writes=state.is_main_process)
+    while True:
+        with times.of(f"{stage}/data"):  # models are loaded, and pictures made, between the phases
+            phase = next(phases, None)
+        if phase is None:
+            break
         last = run.folder / phase.name / "model"
-        trainer.run(until=until, exported=last, ends=run.ends)
+        with times.of(phase.name):
+            trainer = Trainer(phase, run.folder / phase.name)
+            trainer.run(until=until, exported=last, ends=run.ends)
         if trainer.step < phase.plan.steps:
             return
         del trainer, phase  # before the next one is built: together they may be too large

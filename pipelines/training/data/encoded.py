@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 from accelerate import PartialState
+from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
@@ -180,12 +181,15 @@ def ensure_encoded(run: Run, model: Model, *, device: torch.device) -> tuple[Enc
     model.to(device)
     with state.main_process_first():
         meaning = find_meaning(folder / "colours.json", model, data[0])
+    left = len(own)
     with Progress(console=Console(stderr=True), transient=True, disable=not state.is_main_process) as progress:
         for part, each, shard in progress.track(own, description="Pictures to latents"):
             if time.monotonic() >= run.ends:
-                raise TrainingStopped("The time is up; the same command goes on encoding the pictures that are left.")
+                break
             part.make(shard, model, each, meaning)
-    state.wait_for_everyone()
+            left -= 1
+    if any(gather_object([left])):  # each stops by its own clock: whoever is done must not wait for who has gone
+        raise TrainingStopped("The time is up; the same command goes on encoding the pictures that are left.")
     return parts[0], parts[1]
 
 

@@ -20,10 +20,11 @@ from pipelines.training.cost import cost_of
 from pipelines.training.dry_run import print_stage, settings_of
 from pipelines.training.estimate import estimate, estimate_samples, memory_of
 from pipelines.training.networks import Networks, teacher_layout
+from pipelines.training.passes import Pass, Work
 from pipelines.training.phase import Plan
 from pipelines.training.recipes import RECIPES, find_recipe
 from pipelines.training.run import STAGES
-from pipelines.training.work import Pass, Work, work_of
+from pipelines.training.work import work_of
 from tests.pipelines.training import tiny_teacher
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # third-party deprecations
