@@ -194,13 +194,14 @@ def summary(reports: Reports) -> str:
     for what, must, aim, metric, part, digits in (
         ("edge skill, mean over styles, strength 0.8", "0.45", "0.6", "edge-skill", "", 2),
         ("the same, held to a sketch", "", "", "sketch", "", 2),
+        ("the same, with the photograph's colours at 0.7", "", "", "coloured", "", 2),
         ("most edge skill lost by one step up in strength", "0", "", "strength-loss", "", 3),
         ("styles told apart", "0.9", "", "style-accuracy", "", 2),
         ("still camera: frame difference, times the input's", "1.5", "", "frame-ratio", "still", 2),
         ("slow pan: warp error, times the input's", "1.5", "", "warp-ratio", "pan", 2),
     ):
-        if metric == "sketch":
-            cells = [f"{value(reports['sketch'], 'edge-skill'):.2f}" if "sketch" in reports else "", ""]
+        if metric in ("sketch", "coloured"):
+            cells = [f"{value(reports[metric], 'edge-skill'):.2f}" if metric in reports else "", ""]
         else:
             cells = [f"{value(each, metric, part):.{digits}f}" if each else "" for each in (report, old)]
         rows.append([what, must, aim, *cells])

@@ -125,7 +125,7 @@ def _flicker(
     """The warp error, and where the camera stands still the frame difference."""
     warped = {label: temporal.warp_error(frames, painted) for label, painted in clips.items()}
     lines = temporal.scores(warped, part=part, about=about)
-    if part.startswith("still"):
+    if part.split()[0] == "still":
         plain = {label: temporal.frame_difference(frames, painted) for label, painted in clips.items()}
         lines += temporal.scores(plain, part=part, about=about, metric="frame")
     return lines
