@@ -9,7 +9,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.training.estimate import UTILISATION, PhaseEstimate, SamplesEstimate, estimate, estimate_samples
+from pipelines.training.estimate import (
+    UTILISATION,
+    PhaseEstimate,
+    SamplesEstimate,
+    estimate,
+    estimate_encoded,
+    estimate_samples,
+    makers,
+)
 from pipelines.training.recipe import Recipe
 
 _FIELDS = {
@@ -35,8 +43,11 @@ def print_stage(
         highlight=False,
     )
     console.print(_settings_table(getattr(recipe, _FIELDS[stage])))
-    if stage == "decoder":  # the first to need them
-        console.print(_samples_table(estimate_samples(recipe, gpu=gpu, teacher=teacher), gpu))
+    encodes, samples = makers(recipe)
+    if stage == encodes:
+        console.print(_made_table("pictures as latents", estimate_encoded(recipe, gpu=gpu), gpu, "; drawing on top"))
+    if stage == samples:
+        console.print(_made_table("the teacher's samples", estimate_samples(recipe, gpu=gpu, teacher=teacher), gpu))
     for each in found:
         console.print(_phase_table(each, gpu=gpu, processes=processes))
     console.print(_footnote(gpu), style="dim", soft_wrap=True, highlight=False)
@@ -48,6 +59,9 @@ def settings_of(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
         inner = getattr(value, field.name)
         if dataclasses.is_dataclass(inner):
             yield from settings_of(inner, f"{prefix}{field.name}.")
+        elif isinstance(inner, tuple) and inner and dataclasses.is_dataclass(inner[0]):
+            for part in inner:  # phases, each by its name
+                yield from settings_of(part, f"{prefix}{field.name}.{part.name}.")
         else:
             yield f"{prefix}{field.name}", str(inner)
 
@@ -78,11 +92,11 @@ def _phase_table(found: PhaseEstimate, *, gpu: str, processes: int) -> Table:
     return table
 
 
-def _samples_table(found: SamplesEstimate, gpu: str) -> Table:
-    table = Table("", "", title="the teacher's samples", title_justify="left", box=None, pad_edge=False)
+def _made_table(title: str, found: SamplesEstimate, gpu: str, more: str = "") -> Table:
+    table = Table("", "", title=title, title_justify="left", box=None, pad_edge=False)
     table.show_header = False
     table.add_row("count", f"{found.count:,}")
-    table.add_row("time", f"{found.flops:.3g} FLOPs, {_time(found.seconds)} on 1 × {gpu}")
+    table.add_row("time", f"{found.flops:.3g} FLOPs, {_time(found.seconds)} on 1 × {gpu}{more}")
     table.add_row("disk", _bytes(found.disk))
     return table
 

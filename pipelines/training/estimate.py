@@ -21,12 +21,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipelines.colours import BAND
 from pipelines.errors import TrainingError
 from pipelines.training.cost import Cost
 from pipelines.training.networks import Networks
 from pipelines.training.passes import Pass, Work
 from pipelines.training.phase import Plan
 from pipelines.training.recipe import Recipe
+from pipelines.training.run import STAGES
 from pipelines.training.work import work_of
 
 #: Peak FLOP/s in bf16 without sparsity, of the makers' data sheets (SXM, SXM; fp32 accumulation); two CPU cores in fp32
@@ -67,7 +69,7 @@ class PhaseEstimate:
 
 @dataclass(frozen=True, kw_only=True)
 class SamplesEstimate:
-    """The teacher's own samples, which the first stage that needs them makes."""
+    """The teacher's own samples, or encoded pictures, which the first stage that needs them makes."""
 
     count: int
     flops: float
@@ -93,6 +95,37 @@ def estimate_samples(recipe: Recipe, *, gpu: str = "h100", teacher: str = "") ->
     channels, height, width = networks.latents
     disk = count * (4 * channels * height * width + 3 * recipe.size[0] * recipe.size[1])
     return SamplesEstimate(count=count, flops=count * one, seconds=count * one / speed_of(gpu), disk=disk)
+
+
+def estimate_encoded(recipe: Recipe, *, gpu: str = "h100") -> SamplesEstimate:
+    """What encoding the data's pictures and keeping them with their maps takes; drawing or reading them comes on top.
+
+    Raises TrainingError as ``estimate`` does, and for a recipe without any.
+    """
+    if recipe.encoded is None:
+        raise TrainingError(f"The recipe {recipe.name} says nothing of encoded pictures.")
+    networks, count = Networks(recipe), recipe.encoded.count + recipe.encoded.held_out
+    one = networks.cost("teacher encoder").flops
+    channels, height, width = networks.latents
+    latents = channels * height * width
+    disk = 2 * (latents + latents // BAND**2) + (3 + 1) * recipe.size[0] * recipe.size[1]
+    return SamplesEstimate(count=count, flops=count * one, seconds=count * one / speed_of(gpu), disk=count * disk)
+
+
+def makers(recipe: Recipe) -> tuple[str | None, str | None]:
+    """The stages that make the encoded pictures and the teacher's samples: the first that learn from them."""
+    together = recipe.teacher_plan is not None and bool(recipe.teacher_plan.together)
+    encoded = {
+        "teacher": together,
+        "decoder": recipe.decoder.encoded,
+        "unet": recipe.unet.together,
+        "one-step": bool(recipe.one_step.together),
+        "controlnet": recipe.controlnet.encoded,
+    }
+    others = {each: getattr(recipe, each.replace("-", "_")) for each in ("unet", "controlnet", "gan-finetune")}
+    pictures = {"teacher": True, **{each: plan.pictures for each, plan in others.items()}}
+    samples = [each for each in STAGES if not encoded.get(each) and not pictures.get(each)]
+    return next((each for each in STAGES if encoded.get(each)), None), next(iter(samples), None)
 
 
 def speed_of(gpu: str) -> float:

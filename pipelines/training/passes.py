@@ -46,7 +46,8 @@ def distilling(
     share = 1 - method.warmup
     asked = share * (2 if method.guidance != 1 else 1)
     student = [look("teacher text", 1 + (asked > share)), *painting]
-    student += [look("teacher U-Net encoder"), through("teacher U-Net encoder")]
+    if method.matched:
+        student += [look("teacher U-Net encoder"), through("teacher U-Net encoder")]
     student += [look("teacher U-Net", asked), look("teacher U-Net (fake)", share)]
     student += [look(each, asked + share) for each in controls]
     fake = [look("teacher text"), *watching, train("teacher U-Net (fake)", method.fake_draws)]

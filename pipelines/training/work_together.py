@@ -11,6 +11,8 @@ from pipelines.training.phase import Plan
 from pipelines.training.recipe import Recipe
 from pipelines.training.stages.teacher_plan import TeacherPlan
 
+_PAIR, _DECODER = ("student U-Net", "student ControlNet"), ("decoder",)
+
 
 def teacher(recipe: Recipe, plan: TeacherPlan) -> list[Work]:
     """U-Net, text encoder and ControlNet at once."""
@@ -32,24 +34,22 @@ def teacher(recipe: Recipe, plan: TeacherPlan) -> list[Work]:
 
 def unet(recipe: Recipe) -> Work:
     """The small pair, told by the teacher's."""
-    pair = ["student U-Net", "student ControlNet"]
     told = [look("teacher text", _prompts(recipe)), look("teacher ControlNet"), look("teacher U-Net")]
     return Work(
         name="unet",
         plan=recipe.unet.plan,
-        turns=[[*told, *map(train, pair)]],
-        trained=pair,
-        averaged=pair,
+        turns=[[*told, *map(train, _PAIR)]],
+        trained=_PAIR,
+        averaged=_PAIR,
         frozen={**TEACHER, "teacher ControlNet": 1},
         crop=recipe.unet.crop,
     )
 
 
 def one_step(recipe: Recipe) -> list[Work]:
-    """The small pair in one step."""
-    pair = ["student U-Net", "student ControlNet"]
+    """The small pair in one step, and the decoder where pictures are compared."""
     return [
-        _distilled(recipe, f"one-step/{part.name}", part.plan, part.method, pair, part.crop)
+        _distilled(recipe, f"one-step/{part.name}", part.plan, part.method, (*_PAIR, *_DECODER), part.crop)
         for part in recipe.one_step.together
     ]
 
@@ -57,25 +57,27 @@ def one_step(recipe: Recipe) -> list[Work]:
 def controlnet(recipe: Recipe) -> Work:
     """The ControlNet alone, in one step, whole pictures."""
     plan = recipe.controlnet
-    return _distilled(recipe, "controlnet", plan.one_step, plan.method, ["student ControlNet"], 0)
+    return _distilled(recipe, "controlnet", plan.one_step, plan.method, ("student ControlNet",), 0)
 
 
-def _distilled(recipe: Recipe, name: str, plan: Plan, method: Distilling, learning: list[str], crop: int) -> Work:
-    networks = ("student ControlNet", "student U-Net")
+def _distilled(recipe: Recipe, name: str, plan: Plan, method: Distilling, learning: tuple[str, ...], crop: int) -> Work:
+    networks = (*_PAIR, *(_DECODER if method.pixels else ()))
+    learning = tuple(each for each in networks if each in learning)
     more = [look("teacher text")] * (_prompts(recipe) - 1)
     painting: list[Pass] = [*more, *(train(each) if each in learning else through(each) for each in networks)]
-    watching = [*more, *(look(each) for each in networks)]
+    watching = [*more, *(look(each) for each in _PAIR)]
     turns = distilling(method, painting, watching, ("teacher ControlNet",))
     plays = method.warmup < 1  # there is a fake score to train
-    fake = "teacher U-Net (fake)"
-    frozen = {**TEACHER, **STUDENT, "teacher ControlNet": 1, **{each: 1 for each in networks if each not in learning}}
+    fake = ("teacher U-Net (fake)",)
+    trained = (*learning, *(fake if plays else ()))
+    there = {**TEACHER, **STUDENT, **dict.fromkeys(("teacher ControlNet", *_PAIR, *fake), 1)}
     return Work(
         name=name,
         plan=plan,
         turns=turns if plays else turns[:1],
-        trained=[*learning, *([fake] if plays else [])],
+        trained=trained,
         averaged=learning,
-        frozen=frozen if plays else {**frozen, fake: 1},
+        frozen={each: times for each, times in there.items() if each not in trained},
         crop=crop,
     )
 

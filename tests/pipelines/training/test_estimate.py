@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,14 +19,17 @@ from pipelines import layout
 from pipelines.errors import TrainingError
 from pipelines.training.cost import cost_of
 from pipelines.training.dry_run import print_stage, settings_of
-from pipelines.training.estimate import estimate, estimate_samples, memory_of
+from pipelines.training.estimate import estimate, estimate_encoded, estimate_samples, makers, memory_of
 from pipelines.training.networks import Networks, teacher_layout
+from pipelines.training.one_step_players import Distilling
 from pipelines.training.passes import Pass, Work
 from pipelines.training.phase import Plan
+from pipelines.training.recipe import Recipe
 from pipelines.training.recipes import RECIPES, find_recipe
 from pipelines.training.run import STAGES
 from pipelines.training.work import work_of
 from tests.pipelines.training import tiny_teacher
+from tests.pipelines.training.tiny_together import tiny_together
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # third-party deprecations
 BATCH = 3
@@ -199,6 +203,65 @@ def test_every_stage_of_a_recipe_has_its_work_and_every_plan_its_numbers() -> No
     assert samples.count == recipe.samples.count + recipe.samples.held_out
     pixels = recipe.size[0] * recipe.size[1]
     assert samples.disk == samples.count * (3 * pixels + 4 * 4 * pixels // 64)
+
+
+def _taught(recipe: Recipe, method: Distilling) -> Recipe:
+    part = dataclasses.replace(recipe.one_step.together[0], method=method)
+    return dataclasses.replace(recipe, one_step=dataclasses.replace(recipe.one_step, together=(part,)))
+
+
+def test_what_learns_together_is_reckoned_by_its_squares_and_players() -> None:
+    recipe = tiny_together(Path("nowhere"))
+    networks = Networks(recipe)
+
+    def flops(name: str, crop: int) -> float:
+        return networks.cost(name, crop=crop).flops
+
+    assert flops("teacher encoder", 8) == flops("teacher encoder", 0) / 4, "8×8 of 16×16 latents, convolutions alone"
+    found = {each.work.name: each for stage in STAGES[:-1] for each in estimate(recipe, stage, gpu="cpu")}
+    assert list(found) == [
+        *("teacher/autoencoder", "teacher/small", "teacher/whole", "decoder", "unet"),
+        *("one-step/small", "one-step/whole", "controlnet"),
+    ]
+    one = {name: each.flops / each.samples for name, each in found.items()}
+    teachers, students = (("teacher U-Net", "teacher ControlNet"), ("student U-Net", "student ControlNet"))
+    text = 2 * flops("teacher text", 0)  # some prompts lie between two
+    for name, crop in (("teacher/small", 8), ("teacher/whole", 0)):
+        assert one[name] == pytest.approx(3 * (text + sum(flops(each, crop) for each in teachers)))
+    both = sum(flops(each, 8) for each in teachers) + 3 * sum(flops(each, 8) for each in students)
+    assert one["unet"] == pytest.approx(text + both)
+    assert one["decoder"] == pytest.approx(3 * flops("decoder", 8))
+    looks = text + 3 * flops("teacher U-Net encoder", 0)
+    assert one["one-step/whole"] == pytest.approx(looks + 3 * sum(flops(each, 0) for each in students))
+    assert one["controlnet"] == pytest.approx(looks + 2 * flops(students[0], 0) + 3 * flops(students[1], 0))
+    assert {name: len(each.work.turns) for name, each in found.items() if name[:3] == "one"} == {
+        "one-step/small": 2,
+        "one-step/whole": 1,
+    }, "the fake score plays where a score is asked"
+    method = Distilling(warmup=1.0, matched=False, pixels=1.0)
+    (part,) = estimate(_taught(recipe, method), "one-step", gpu="cpu")
+    learning = [*students, "decoder"]
+    assert part.flops / part.samples == pytest.approx(text + 3 * sum(flops(each, 8) for each in learning))
+    assert part.work.trained == part.work.averaged == tuple(learning)
+    assert 3 < found["teacher/whole"].memory.activations / found["teacher/small"].memory.activations < 6
+
+
+def test_the_first_stage_that_learns_from_pictures_or_samples_makes_them() -> None:
+    assert makers(find_recipe("embedded")) == ("teacher", "gan-finetune")
+    assert makers(find_recipe("debug")) == (None, "decoder")
+    recipe = tiny_together(Path("nowhere"))
+    found = estimate_encoded(recipe, gpu="cpu")
+    assert found.count == 70 + 8
+    assert found.disk == found.count * (2 * 8 * (16 * 16 + 4 * 4) + 4 * 128 * 128)
+    assert found.flops == found.count * Networks(recipe).cost("teacher encoder").flops
+    with pytest.raises(TrainingError, match="says nothing of encoded pictures"):
+        estimate_encoded(find_recipe("debug"))
+
+
+def test_phases_of_a_plan_are_told_by_their_names() -> None:
+    told = dict(settings_of(tiny_together(Path("nowhere")).one_step))
+    assert told["together.small.plan.steps"] == "4"
+    assert told["together.whole.method.warmup"] == "1.0"
 
 
 def test_the_planned_teacher_is_the_one_that_is_built() -> None:
