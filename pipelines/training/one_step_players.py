@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipelines.errors import TrainingError
 from pipelines.lora import LoraSwitch, load_lora
@@ -34,6 +35,7 @@ from pipelines.training.losses.score_distillation import (
     score_distillation,
     score_of,
 )
+from pipelines.training.losses.slopes import slope_l1
 from pipelines.training.model import Model, Words, predict
 from pipelines.training.phase import Batch
 from pipelines.training.sampling import one_step_latents
@@ -53,8 +55,10 @@ class Distilling:
     (αT, T] instead.
     ``fake_rate``: a factor on the fake score's learning rate; ``fake_draws``: noised timesteps it learns from of each
     picture. ``fresh``: the share of noise that isn't the teacher's own, after the warm-up.
-    ``style``: a LoRA for the frozen score alone, at ``style_scale``. ``regression``: weight of a plain mean square to
-    the teacher's latents, which isn't the paper's.
+    ``style``: a LoRA for the frozen score alone, at ``style_scale``.
+    Not the paper's: ``regression``, the weight of a plain mean square to the batch's latents, and for pairs that learn
+    together ``pixels`` and ``slopes``, of L1 to its pictures and of that of their gradients, by which the decoder
+    learns too. ``matched``: whether features are matched at all.
     """
 
     warmup: float = 0.2
@@ -68,12 +72,15 @@ class Distilling:
     feature_window: int = 7
     clean: float = 0.02
     noised_segment: bool = False
+    matched: bool = True
     fake_rate: float = 1.0
     fake_draws: int = 1
     fresh: float = 0.25
     style: str = ""
     style_scale: float = 1.0
     regression: float = 0.0
+    pixels: float = 0.0
+    slopes: float = 0.0
 
     def segments(self, step: int, steps: int) -> tuple[float, float] | None:
         """(α, λ_FM) at a step, counted from 0; None during the warm-up."""
@@ -163,7 +170,12 @@ class Distillation:
     def trained(self) -> nn.Module:
         """What of the student trains."""
         network: nn.Module = self.student.controlnets[self.control] if self.control else self.student.unet
-        return nn.ModuleDict({"unet": self.student.unet, "controlnet": network}) if self.together else network
+        if not self.together:
+            return network
+        pair: dict[str, nn.Module] = {"unet": self.student.unet, "controlnet": network}
+        if self.settings.pixels:
+            pair["decoder"] = self.student.vae.decoder
+        return nn.ModuleDict(pair)
 
     def to(self, device: Any) -> None:
         """Move every network."""
@@ -217,16 +229,22 @@ class StudentPlayer(nn.Module):
         latents = shared.paint(noise, words, shown)
         low, high = (segments[0], 1.0) if segments and plan.noised_segment else (plan.clean, plan.clean)
         t = shared.timesteps(low, high, dice)
-        matching = (paired * self._matching(latents, batch["latents"], t, words, dice)).mean()
-        found = {"matching": matching}
-        loss = matching
+        found, loss = {}, latents.new_zeros(())
+        if plan.matched:
+            loss = (paired * self._matching(latents, batch["latents"], t, words, dice)).mean()
+            found["matching"] = loss
         if segments:
             found["score"] = self._score(latents, segments[0], words, shown, dice).mean()
-            loss = found["score"] + segments[1] * matching
+            loss = found["score"] + segments[1] * loss
         if plan.regression:
             apart = (latents - batch["latents"]).square().flatten(1).mean(1)
             found["regression"] = (paired * apart).mean()
             loss = loss + plan.regression * found["regression"]
+        if plan.pixels:
+            picture = shared.student.decode(latents)
+            found["pixels"] = functional.l1_loss(picture, batch["picture"])
+            found["slopes"] = slope_l1(picture, batch["picture"])
+            loss = loss + plan.pixels * found["pixels"] + plan.slopes * found["slopes"]
         return {"loss": loss, **found}
 
     def _matching(self, latents: Tensor, target: Tensor, t: Tensor, words: Words, dice: Dice) -> Tensor:

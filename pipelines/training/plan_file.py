@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 from pipelines.errors import TrainingError
@@ -27,4 +28,6 @@ def same_plan(plan: Plan, folder: Path, *, begun: bool) -> None:
                     f"{folder} was begun with {name} = {then.get(name)}, and the recipe now says {now[name]}: go on "
                     "with the recipe it was begun with, or give another --out."
                 )
-    file.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
+    own = file.with_suffix(f".{os.getpid()}")  # in one piece: every process of a run writes it, and another may read
+    own.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
+    own.replace(file)

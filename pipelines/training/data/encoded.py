@@ -75,16 +75,27 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.prompts)
 
-    def at(self, position: int, *, seed: int, crop: int = 0) -> dict[str, Any]:
+    def at(
+        self, position: int, *, seed: int, crop: int = 0, words: float = 0.0, pictures: bool = False
+    ) -> dict[str, Any]:
         """The sample at a position of an endless mixed order, a square of ``crop`` latents (0: all of it).
 
-        Of what words alone stand for, a square would show any part: such a sample gives its place to the next pair's.
+        ``words``: the share of samples, beside those that come up, that words alone stand for; in squares there are
+        none, as a square would show any part of them. ``pictures``: with the ``picture``, 3×H×W in [−1, 1].
         """
         rng = np.random.default_rng((seed, position))
         index = index_at(position, len(self), seed)
-        while crop and not float(self._read("scales", index)):
-            index = (index + 2) % len(self)
-        return self._sample(index, rng, crop, self._plan.mixed)
+        if crop or rng.random() < words:
+            index = self._next(index, words_alone=not crop)
+        return self._sample(index, rng, crop, self._plan.mixed, pictures)
+
+    def _next(self, index: int, *, words_alone: bool) -> int:
+        """The first of the samples from ``index`` on, pair by pair, that words alone stand for, or that they don't."""
+        for step in range(0, len(self), 2):
+            at = (index + step) % len(self)
+            if (float(self._read("scales", at)) == 0) == words_alone:
+                return at
+        return index
 
     def picture(self, index: int, *, seed: int, crop: int = 0) -> dict[str, Any]:
         """``latents`` C×h×w and the ``picture`` they were made of, 3×H×W in [−1, 1], a random square of both."""
@@ -99,9 +110,9 @@ class Encoded:
         ``prompt_b`` and ``blend``; the same at every call."""
         if not 0 <= index < len(self):
             raise IndexError(f"{index} of {len(self)}")
-        return self._sample(index, np.random.default_rng((self._first, index)), 0, 0.0)
+        return self._sample(index, np.random.default_rng((self._first, index)), 0, 0.0, False)
 
-    def _sample(self, index: int, rng: np.random.Generator, crop: int, mixed: float) -> dict[str, Any]:
+    def _sample(self, index: int, rng: np.random.Generator, crop: int, mixed: float, pictures: bool) -> dict[str, Any]:
         other, blend = index ^ 1, float(rng.random()) if rng.random() < mixed else 0.0
         latents = self._read("latents", index).float()
         if blend and other < len(self):
@@ -112,7 +123,14 @@ class Encoded:
         band = band[:, top // BAND : (top + side[0]) // BAND, left // BAND : (left + side[1]) // BAND]
         y, x, high, wide = (FACTOR * each for each in (top, left, *side))
         drawn = self._read("maps", index)[y : y + high, x : x + wide].float() / 255
+        found = {}
+        if pictures:
+            whole = self._read("pictures", index).float()
+            if blend and other < len(self):
+                whole = torch.lerp(whole, self._read("pictures", other).float(), blend)
+            found["picture"] = whole[y : y + high, x : x + wide].permute(2, 0, 1) / 127.5 - 1
         return {
+            **found,
             "noise": self._noise(index, band, latents.shape, rng),
             "latents": latents,
             "map": drawn.expand(3, -1, -1),

@@ -50,11 +50,11 @@ _TEACHER = TeacherPlan(
     together=(
         Together(
             name="small",
-            plan=Plan(steps=3000, learning_rate=1.5e-3, batch=32, warmup=100, ema=0.998, sample_every=300),
+            plan=Plan(steps=2000, learning_rate=1.5e-3, batch=32, warmup=100, ema=0.997, sample_every=250),
             crop=16,
         ),
         Together(
-            name="whole", plan=Plan(steps=400, learning_rate=4e-4, batch=16, warmup=20, ema=0.99, sample_every=100)
+            name="whole", plan=Plan(steps=250, learning_rate=4e-4, batch=16, warmup=20, ema=0.98, sample_every=125)
         ),
     ),
     kinds=("canny", "sketch"),

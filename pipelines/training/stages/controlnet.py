@@ -38,7 +38,7 @@ from pipelines.training.one_step_players import Distillation, Distilling
 from pipelines.training.phase import Phase, Plan
 from pipelines.training.removal import Removal, student_controlnet, student_of
 from pipelines.training.run import Run
-from pipelines.training.stages.one_step_together import OneStepTogetherPhase
+from pipelines.training.stages.one_step_together import OneStepTogetherPhase, PairPart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,8 @@ def _alone(run: Run, device: torch.device) -> Phase:
         settings.method, settings.one_step.steps, student, teacher, next(iter(student.controlnets))
     )
     encoded = ensure_encoded(run, teacher, device=device)
-    return OneStepTogetherPhase("controlnet", settings.one_step, 0, shared, base, *encoded)
+    part = PairPart(name="controlnet", plan=settings.one_step, method=settings.method)
+    return OneStepTogetherPhase(part.name, part, shared, base, *encoded)
 
 
 def _distil(run: Run, place: Place, base: Path, samples: tuple[Triplets, Triplets]) -> Phase:

@@ -29,11 +29,11 @@ from pipelines.training.data.samples import ensure_samples
 from pipelines.training.dice import Dice
 from pipelines.training.discriminators import PatchDiscriminator
 from pipelines.training.losses.adversarial import frozen, game, generator_loss
+from pipelines.training.losses.slopes import slope_l1
 from pipelines.training.model import FACTOR, Model
 from pipelines.training.phase import Batch, Phase, Plan, Weights
 from pipelines.training.run import Run, write_model
 from pipelines.training.stages.teacher import autoencoder_of
-from pipelines.training.stages.teacher_players import slope_l1
 from pipelines.training.tiles import tiles
 
 SHOWN, LOOKED_AT = 8, 16

@@ -67,7 +67,7 @@ def _together(run: Run, base: Path, teacher: Model, device: torch.device) -> Ite
     for part in run.recipe.one_step.together:
         name = f"one-step/{part.name}"
         shared = Distillation.make(part.method, part.plan.steps, Model.load(base), teacher, kind, together=True)
-        yield OneStepTogetherPhase(name, part.plan, part.crop, shared, base, *encoded)
+        yield OneStepTogetherPhase(name, part, shared, base, *encoded)
         base = run.folder / name / "model"
 
 

@@ -31,21 +31,25 @@ SHOWN, HELD_OUT, LOOKED_AT = 8, 64, 8
 
 @dataclass(frozen=True, kw_only=True)
 class PairPart:
-    """One phase in which U-Net and ControlNet learn at once by ``method``, in squares of ``crop`` latents (0: whole)."""
+    """A phase of U-Net and ControlNet at once, by ``method``, in squares of ``crop`` latents (0: whole pictures).
+
+    ``words``: the share of samples, beside those that come up, that words alone stand for; in whole pictures.
+    """
 
     name: str
     plan: Plan
     method: Distilling
     crop: int = 0
+    words: float = 0.0
 
 
 class OneStepTogetherPhase:
-    """``base``: the model directory that what trains of ``shared`` enters. ``crop``: latents a side, 0 for all."""
+    """``base``: the model directory that what trains of ``shared`` enters."""
 
     def __init__(
-        self, name: str, plan: Plan, crop: int, shared: Distillation, base: Path, train: Encoded, held_out: Encoded
+        self, name: str, part: PairPart, shared: Distillation, base: Path, train: Encoded, held_out: Encoded
     ) -> None:
-        self.name, self.plan, self._crop, self._base = name, plan, crop, base
+        self.name, self.plan, self._part, self._base = name, part.plan, part, base
         self._shared, self._train, self._held_out = shared, train, held_out
         self.rates = {"fake": shared.settings.fake_rate}
         self.players: dict[str, nn.Module] = {"student": StudentPlayer(shared)}
@@ -54,12 +58,17 @@ class OneStepTogetherPhase:
         self.averaged: dict[str, nn.Module] = {"controlnet": shared.student.controlnets[shared.control]}
         if shared.together:
             self.averaged["unet"] = shared.student.unet
+        if shared.together and part.method.pixels:
+            self.averaged["decoder"] = shared.student.vae.decoder
 
     def to(self, device: Any) -> None:
         self._shared.to(device)
 
     def fetch(self, position: int) -> Mapping[str, Any]:
-        return self._train.at(position, seed=self.plan.seed, crop=self._crop)
+        part = self._part
+        return self._train.at(
+            position, seed=self.plan.seed, crop=part.crop, words=part.words, pictures=part.method.pixels > 0
+        )
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -88,7 +97,15 @@ class OneStepTogetherPhase:
         return tiles([decode(batch["latents"]), 2 * batch["map"] - 1, decode(self._paint(batch))])
 
     def export(self, folder: Path, weights: Mapping[str, Weights]) -> None:
-        write_model(self._base, folder, {name: (self.averaged[name], weights[name]) for name in self.averaged})
+        parts: dict[str, tuple[Any, Weights]] = {
+            name: (self.averaged[name], weights[name]) for name in self.averaged if name != "decoder"
+        }
+        if "decoder" in weights:
+            vae = self._shared.student.vae
+            kept = {name: value.cpu() for name, value in vae.state_dict().items() if not name.startswith("decoder.")}
+            learnt = {f"decoder.{name}": value for name, value in weights["decoder"].items()}
+            parts["vae"] = (vae, {**kept, **learnt})
+        write_model(self._base, folder, parts)
 
     def _paint(self, batch: Batch) -> Tensor:
         return self._shared.paint(batch["noise"], self._shared.words(batch), shown_by(batch))

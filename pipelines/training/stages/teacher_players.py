@@ -12,6 +12,7 @@ from torch.nn import functional
 from pipelines.training.answers import mean_square, without_some
 from pipelines.training.dice import Dice
 from pipelines.training.diffusion import Diffusion
+from pipelines.training.losses.slopes import slope_l1
 from pipelines.training.model import Model, Words, encode_words, predict, residuals
 from pipelines.training.phase import Batch
 
@@ -92,12 +93,6 @@ class ControlNetPlayer(_Denoiser):
         unet = self._model.unet
         without = [predict(unet, noisy, t, words)] if all_ways else []
         return [predict(unet, noisy, t, words, added), *without]
-
-
-def slope_l1(ours: Tensor, theirs: Tensor) -> Tensor:
-    """|∇x − ∇y|: of the steps from each pixel to the next, right and down. Thin lines are most of it."""
-    across = functional.l1_loss(ours.diff(dim=-1), theirs.diff(dim=-1))
-    return across + functional.l1_loss(ours.diff(dim=-2), theirs.diff(dim=-2))
 
 
 def encode_raw(vae: Any, pictures: Tensor) -> Tensor:
