@@ -57,13 +57,17 @@ async def test_only_what_applies_is_shown(browser: Browser) -> None:
             "#control",
             "#strength",
             "#init-strength",
+            "#steadiness",
             "#canny-low",
             "#sketch-detector",
             "#depth-every",
         )
         other = ("#template", "#walk", "#walk-seconds", "#sketch", "#extra-controls")
         expected = {
-            "camera": ["#camera", "#control", "#strength", "#init-strength", "#canny-low", "#extra-controls"],
+            "camera": [
+                *("#camera", "#control", "#strength", "#init-strength", "#steadiness", "#canny-low"),
+                "#extra-controls",
+            ],
             "draw": ["#strength", "#template", "#sketch"],
             "imagine": ["#template", "#walk"],
         }
@@ -118,8 +122,10 @@ async def test_details_of_the_controls_arrive(browser: Browser) -> None:
         await slide(page, "#depth-every", 5)
         await slide(page, "#depth-smoothing", 0.5)
         await slide(page, "#init-strength", 0.3)
+        assert await page.input_value("#steadiness") == "0.9"
+        await slide(page, "#steadiness", 0.5)
         expected: Json = {"sketch_detector": "hed", "depth_estimator": "zoe", "depth_every": 5, "depth_smoothing": 0.5}
-        await arrives(studio, control="depth", init_strength=0.3, **expected)
+        await arrives(studio, control="depth", init_strength=0.3, steadiness=0.5, **expected)
 
 
 async def test_blending_and_seed_travel_in_every_mode(browser: Browser) -> None:

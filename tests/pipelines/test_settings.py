@@ -31,6 +31,8 @@ def test_replace_makes_another_snapshot() -> None:
         ({"control": "telepathy"}, ["control", "telepathy", "canny"]),
         ({"canny_low": 300}, ["canny_low (300)", "canny_high (200)"]),
         ({"canny_high": 5000}, ["canny_high"]),
+        ({"steadiness": 1.1}, ["steadiness", "less than or equal to 1"]),
+        ({"steadiness": -0.1}, ["steadiness", "greater than or equal to 0"]),
         ({"skip_similar": -0.1}, ["skip_similar", "greater than or equal to 0"]),
         ({"skip_similar": 50.5}, ["skip_similar", "less than or equal to 50"]),
         ({"latency_target": 49}, ["latency_target is 49", "50 to 5000 ms", "0 for no governor"]),
@@ -50,5 +52,5 @@ def test_out_of_range_is_one_sentence(patch: dict, words: list[str]) -> None:
 
 
 def test_round_trip() -> None:
-    settings = Settings(prompt="chalk", seed=7, conditioning_scale=0.5, skip_similar=3.5, latency_target=150)
+    settings = Settings(prompt="chalk", seed=7, conditioning_scale=0.5, steadiness=0.25, skip_similar=3.5)
     assert parse_settings(settings.as_dict()) == settings
