@@ -5,12 +5,13 @@ PY     := $(VENV)/bin/python
 PIP    := $(PY) -m pip --disable-pip-version-check
 ARGS   ?=
 
-.PHONY: help install run test test-training test-pipelines check bench clean
+.PHONY: help install run test test-training test-pipelines check bench embedded clean
 help:
 	@echo "make run      set up and open the studio with the embedded model (ARGS='--port 9000' passes options)"
 	@echo "make test     set up and run every test (ARGS='-k canny' passes options)"
 	@echo "make check    ruff and mypy"
 	@echo "make bench    the figures of the README, measured on this machine"
+	@echo "make embedded train the embedded model again; goes on where it was (ARGS='--minutes 10' for a piece of it)"
 	@echo "make install  set up only;   make clean  remove .venv"
 
 install: $(VENV)/.installed
@@ -42,6 +43,9 @@ check: $(VENV)/.tested
 bench: $(VENV)/.browser
 	$(PY) benchmarks/run.py $(ARGS)
 
+embedded: $(VENV)/.trained
+	$(PY) -m pipelines.training embedded $(ARGS)
+
 clean:
 	rm -rf $(VENV)
 
@@ -59,6 +63,10 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt | $(PY)
 
 $(VENV)/.tested: $(VENV)/.installed
 	$(PIP) install --quiet --editable '.[test,train]' --constraint constraints.txt
+	@touch $@
+
+$(VENV)/.trained: $(VENV)/.installed
+	$(PIP) install --quiet --editable '.[train,quantise]' --constraint constraints.txt
 	@touch $@
 
 $(VENV)/.browser: $(VENV)/.tested

@@ -107,6 +107,7 @@ def with_controlnets(recipe: Recipe, given: Sequence[str]) -> Recipe:
 
 def _train(stages: Sequence[str], run: Run, until: int | None, console: Console) -> None:
     from pipelines.training.data.dataset import open_data
+    from pipelines.training.train import leave
     from pipelines.training.train import train as train_stage
 
     skipped = _Skipped()
@@ -126,6 +127,7 @@ def _train(stages: Sequence[str], run: Run, until: int | None, console: Console)
         errors.print("sdxs-live: stopped; the same command goes on with what was saved.")
         raise typer.Exit(130) from None
     finally:
+        leave()
         logging.getLogger("pipelines.training.data").removeHandler(skipped)
         skipped.say(console)
 

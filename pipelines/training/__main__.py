@@ -11,8 +11,9 @@ from typing import Annotated
 import cv2
 import typer
 
-from pipelines.errors import PipelineError
+from pipelines.errors import PipelineError, TrainingStopped
 from pipelines.training.drawn import canvases
+from pipelines.training.make_embedded import embedded_command
 from pipelines.training.quantise_command import quantise_command
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -31,17 +32,18 @@ def prepare_command(
 
 
 app.command("quantise")(quantise_command)
+app.command("embedded")(embedded_command)
 
 
 def main(run: Callable[[], None] = app) -> None:
-    """The command line; a wrong input is one sentence and exit code 2."""
+    """The command line; a wrong input is one sentence and exit code 2; 130 after Ctrl-C."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the drawing worker is forked
     cv2.setNumThreads(1)
     try:
         run()
     except PipelineError as error:
         typer.echo(str(error), err=True)
-        sys.exit(2)
+        sys.exit(130 if isinstance(error, TrainingStopped) else 2)
 
 
 if __name__ == "__main__":

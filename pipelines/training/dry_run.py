@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipelines.training.estimate import (
     UTILISATION,
@@ -67,7 +67,8 @@ def settings_of(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _settings_table(settings: Any) -> Table:
-    table = Table("Setting", "Value", "Setting", "Value", box=None, pad_edge=False)
+    columns = [Column(name, overflow="fold") for name in ("Setting", "Value") * 2]
+    table = Table(*columns, box=None, pad_edge=False)
     pairs = list(settings_of(settings))
     half = -(-len(pairs) // 2)
     for place in range(half):

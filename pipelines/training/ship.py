@@ -7,6 +7,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
 from pipelines.backends.quantised import FOLDER
 from pipelines.errors import TrainingError
 from pipelines.presets import Preset, Style, read_preset
@@ -14,6 +18,11 @@ from pipelines.settings import Settings
 from pipelines.training.model import Model
 from pipelines.training.run import write_model
 from pipelines.training.shipped import NOTE, PRESETS
+
+_WEIGHTS = (
+    *(f"{part}/diffusion_pytorch_model.safetensors" for part in ("unet", "controlnet", "vae")),
+    "text_encoder/model.safetensors",
+)
 
 
 def ship(model: Path, target: Path) -> None:
@@ -52,3 +61,19 @@ def said(trained: Preset) -> Preset:
         styles=tuple(Style(name=name, prompt=prompt) for name, prompt in PRESETS),
         defaults=Settings(prompt=PRESETS[0][1], control="canny", canny_low=100, canny_high=200),
     )
+
+
+def is_shipped(model: Path, target: Path) -> bool:
+    """Whether the weights in ``target`` are those of ``model``, in half precision."""
+    for weights in _WEIGHTS:
+        theirs, ours = model / weights, target / weights
+        if not (theirs.is_file() and ours.is_file()):
+            return False
+        there, here = load_file(ours), load_file(theirs)
+        if there.keys() != here.keys() or not all(torch.equal(there[name], _half(here[name])) for name in here):
+            return False
+    return True
+
+
+def _half(value: Tensor) -> Tensor:
+    return value.half() if value.is_floating_point() else value

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 from collections.abc import Callable, Iterator
 
 import torch
@@ -16,6 +18,7 @@ from pipelines.training.run import STAGES, Run, write_model
 from pipelines.training.stages import controlnet, decoder, gan_finetune, one_step, teacher, unet
 from pipelines.training.times import Times, describe_machine
 
+_LOG = logging.getLogger(__name__)
 Phases = Callable[..., Iterator[Phase]]
 _PHASES: dict[str, Phases] = dict(
     zip(
@@ -62,7 +65,17 @@ def train(stage: str, run: Run, *, until: int | None = None) -> None:
 def join() -> PartialState:
     """This process among those that accelerate's launcher started. Who asks first says what they run on, and accelerate
     itself hears of the launcher's ``--cpu`` only later."""
-    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+    cpu = parse_flag_from_env("ACCELERATE_USE_CPU")
+    if cpu and "MASTER_PORT" in os.environ and "WORLD_SIZE" not in os.environ:  # several were wanted
+        _LOG.warning(
+            "accelerate's launcher starts one process on CPUs; torchrun starts several (see docs/training.md)."
+        )
+    return PartialState(cpu=cpu)
+
+
+def leave() -> None:
+    """Part from the other processes, if there are any: who just ends may be aborted at it after all is done."""
+    PartialState().destroy_process_group()
 
 
 def _claim(run: Run) -> None:

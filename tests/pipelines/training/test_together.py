@@ -1,22 +1,37 @@
 """A recipe whose U-Net and ControlNet learn together, from encoded pictures, through all its stages."""
 
+import dataclasses
+import shutil
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from pipelines.backends.quantised import FOLDER
 from pipelines.colours import BAND
-from pipelines.errors import TrainingError
+from pipelines.errors import TrainingError, TrainingStopped
 from pipelines.presets import read_preset
 from pipelines.sdxs import SDXSPipeline
 from pipelines.settings import Settings
 from pipelines.training.coupled import words_of
 from pipelines.training.data.encoded import Encoded, ensure_encoded
+from pipelines.training.journal import VALIDATION, read_journal
+from pipelines.training.launch import launch
 from pipelines.training.model import Model
 from pipelines.training.run import Run
+from pipelines.training.ship import is_shipped, ship
+from pipelines.training.shipped import PRESETS
+from pipelines.training.times import read_times
 from pipelines.training.train import train
 from pipelines.travel import slerp
 from tests.pipelines.training.small_world import small_world
 from tests.pipelines.training.tiny_together import NETWORKS, few_pictures, tiny_together
+
+ROOT = Path(__file__).parents[3]
+_UNET = Path("unet/diffusion_pytorch_model.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +60,48 @@ def test_the_stages_leave_a_model_that_paints_live(run: Run) -> None:
     painted = pipeline(maps, [settings])
     assert painted.shape == (1, 3, 128, 128)
     assert not torch.equal(painted, pipeline(maps, [settings.replace(conditioning_scale=0.0)])), "the map is not heard"
+
+
+def test_a_stage_in_pieces_gives_the_weights_of_one_that_went_through(run: Run, tmp_path: Path) -> None:
+    """The time is up before each step, so that a piece is one step; the last piece only writes the model."""
+    pieces = dataclasses.replace(run, folder=tmp_path / "run", ends=time.monotonic() - 1)
+    for part in ("teacher", "one-step", "encoded"):
+        shutil.copytree(run.folder / part, pieces.folder / part)
+    for step in (1, 2):
+        with pytest.raises(TrainingStopped, match=f"Stopped at step {step} of 2 of controlnet; everything is saved"):
+            train("controlnet", pieces)
+    train("controlnet", pieces)
+    assert [line["step"] for line in read_journal(pieces.folder / "controlnet", VALIDATION)] == [0, 2]
+    control = Path("controlnet/diffusion_pytorch_model.safetensors")
+    whole, parts = (load_file(each.folder / "controlnet" / "model" / control) for each in (run, pieces))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    taken = read_times(pieces.folder)
+    assert {part for parts in taken.values() for part in parts} == {"controlnet/data", "controlnet"}
+
+
+def test_what_ships_is_half_as_large_and_says_what_it_is(run: Run, tmp_path: Path) -> None:
+    model, target = run.folder / "controlnet" / "model", tmp_path / "embedded"
+    (target / FOLDER).mkdir(parents=True)
+    (target / FOLDER / "form.json").write_text("of other weights")
+    (target / "README.md").write_text("the card")
+    assert not is_shipped(model, target)
+    ship(model, target)
+    assert is_shipped(model, target)
+    assert not (target / FOLDER).exists()
+    assert (target / "README.md").read_text() == "the card"
+    stored = load_file(target / _UNET)
+    assert {value.dtype for value in stored.values()} == {torch.float16}
+    preset = read_preset(target)
+    assert (preset.name, preset.licence) == ("embedded", "Apache-2.0")
+    assert [control.kind for control in preset.controls] == ["canny", "sketch"]
+    assert [style.prompt for style in preset.styles] == [prompt for _, prompt in PRESETS]
+    pipeline = SDXSPipeline.from_pretrained(target, backend="eager", device="cpu")
+    maps = torch.zeros(1, 1, 3, 128, 128)
+    before = SDXSPipeline.from_pretrained(model, backend="eager", device="cpu")(maps, [preset.defaults])
+    assert (pipeline(maps, [preset.defaults]) - before).abs().max() < 0.02, "half precision changes little"
+    assert not is_shipped(run.folder / "one-step" / "model", target), "its ControlNet is another"
+    with pytest.raises(TrainingError, match="train all stages first"):
+        ship(run.folder / "gan-finetune" / "model", target)
 
 
 def test_the_student_is_the_teacher_without_blocks_and_reads_as_its_teacher_does(run: Run) -> None:
@@ -97,9 +154,44 @@ def test_what_was_encoded_is_kept_and_a_lost_shard_is_made_again(run: Run, encod
     train, _ = encoded
     before, kept = train[69]["latents"], train.file(0).stat().st_mtime_ns
     train.file(1).unlink()
-    again, _ = ensure_encoded(run, Model.load(run.folder / "teacher" / "model"), device=torch.device("cpu"))
+    model = Model.load(run.folder / "teacher" / "model")
+    with pytest.raises(TrainingStopped, match="goes on encoding"):
+        ensure_encoded(dataclasses.replace(run, ends=time.monotonic() - 1), model, device=torch.device("cpu"))
+    assert not train.file(1).is_file()
+    again, _ = ensure_encoded(run, model, device=torch.device("cpu"))
     assert torch.equal(again[69]["latents"], before)
     assert train.file(0).stat().st_mtime_ns == kept
+
+
+def test_two_processes_whose_clocks_differ_stop_encoding_together(run: Run, tmp_path: Path) -> None:
+    """The first's time is up at once, the second's never: it must not wait for who has gone."""
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder / "teacher", folder / "teacher")
+    script = f"""
+import math, os, sys
+from pathlib import Path
+import torch
+from pipelines.errors import TrainingStopped
+from pipelines.training.data.encoded import ensure_encoded
+from pipelines.training.model import Model
+from pipelines.training.run import Run
+from pipelines.training.train import join, leave
+from tests.pipelines.training.tiny_together import few_pictures, tiny_together
+ends = 0.0 if os.environ["RANK"] == "0" else math.inf
+run = Run(folder=Path({str(folder)!r}), recipe=tiny_together(Path({run.recipe.data[6:]!r})), ends=ends)
+assert join().num_processes == 2
+try:
+    with few_pictures():
+        ensure_encoded(run, Model.load(run.folder / "teacher" / "model"), device=torch.device("cpu"))
+except TrainingStopped:
+    (run.folder / os.environ["RANK"]).touch()
+leave()
+"""
+    environment = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    assert launch(["-c", script], processes=2, environment=environment) == 0
+    assert all((folder / rank).is_file() for rank in "01")
+    made = {each.relative_to(folder / "encoded").as_posix() for each in folder.rglob("shard-*")}
+    assert made == {"train/shard-00001.safetensors"}, "what was the second's to make"
 
 
 def test_prompts_are_blended_as_the_pipeline_blends_them(run: Run) -> None:
@@ -116,8 +208,6 @@ def test_prompts_are_blended_as_the_pipeline_blends_them(run: Run) -> None:
 
 
 def test_other_data_are_refused_in_a_sentence(run: Run) -> None:
-    import dataclasses
-
     other = dataclasses.replace(run, data="shapes")
     with pytest.raises(TrainingError, match="only `drawn`"):
         ensure_encoded(other, Model.load(run.folder / "teacher" / "model"), device=torch.device("cpu"))
