@@ -95,6 +95,11 @@ def parts(report: Report, metric: str) -> list[str]:
     return [each["part"] for each in report["scores"] if each["metric"] == metric and each["part"]]
 
 
+def two(number: float) -> str:
+    """Two digits, and no minus before a zero."""
+    return f"{round(number, 2) + 0.0:.2f}"
+
+
 def percent(number: float) -> str:
     return f"{100 * number:.0f} %"
 
@@ -106,21 +111,22 @@ def styles(reports: Reports) -> str:
 
     def row(label: str, cells: Sequence[float]) -> list[str]:
         skill, right, *colours = cells
-        return [label, f"{skill:.2f}", percent(right), *(f"{each:.2f}" for each in colours)]
+        return [label, f"{skill:.2f}", percent(right), *map(two, colours)]
 
     rows = [row(name, [value(report, metric, name) for metric in columns]) for name in parts(report, "edge-skill")]
     means = [value(report, metric, "1" if metric.startswith("colour") else "") for metric in columns]
     head = ["style", "edge skill", "told apart", "camera's colours at init_strength 1: correlation", "slope"]
     worst = score(report, "style-confusion")
     share = f", {percent(worst['value'])} of its pictures" if worst["value"] else ""
-    return f"{grid(head, [*rows, row('**mean**', means)])}\nConfusion, {worst['about']}{share}. {about(report)}\n"
+    return f"{grid(head, [*rows, row('**mean**', means)])}\nConfusion: {worst['about']}{share}. {about(report)}\n"
 
 
 def strengths(reports: Reports) -> str:
     """The skill at each strength, this model's and the older one's where that was measured."""
-    shown = {name: reports[name] for name in ("embedded", "before") if name in reports}
+    called = {"embedded": "this model", "before": "the first version"}
+    shown = {name: reports[key] for key, name in called.items() if key in reports}
     rows = [
-        [name, *(f"{value(report, 'strength-skill', strength):.2f}" for strength in STRENGTHS)]
+        [name, *(two(value(report, "strength-skill", strength)) for strength in STRENGTHS)]
         for name, report in shown.items()
     ]
     report = reports["embedded"]
@@ -143,7 +149,7 @@ def colours(reports: Reports) -> str:
     report = reports["embedded"]
     shown = ("0", "0.5", "1")
     rows = [
-        [label, *(f"{value(report, metric, strength):.2f}" for strength in shown)]
+        [label, *(two(value(report, metric, strength)) for strength in shown)]
         for label, metric in (("correlation", "colour-correlation"), ("slope", "colour-slope"))
     ]
     return grid(["camera's chroma in the picture, at init_strength", *shown], rows)
@@ -151,7 +157,8 @@ def colours(reports: Reports) -> str:
 
 def steady(reports: Reports) -> str:
     """Of a still camera and a pan, in all styles."""
-    shown = {name: reports[name] for name in ("embedded", "coloured", "before") if name in reports}
+    called = {"embedded": "this model", "coloured": "with colours at 0.7"}
+    shown = {name: reports[key] for key, name in called.items() if key in reports}
     rows = []
     for name, report in shown.items():
         for label, metric, part in (
@@ -198,12 +205,17 @@ def summary(reports: Reports) -> str:
         ("most edge skill lost by one step up in strength", "0", "", "strength-loss", "", 3),
         ("styles told apart", "0.9", "", "style-accuracy", "", 2),
         ("still camera: frame difference, times the input's", "1.5", "", "frame-ratio", "still", 2),
+        ("the same, before it is steadied", "", "", "frame-ratio", "still as painted", 2),
         ("slow pan: warp error, times the input's", "1.5", "", "warp-ratio", "pan", 2),
+        ("the same, before it is steadied", "", "", "warp-ratio", "pan as painted", 2),
     ):
         if metric in ("sketch", "coloured"):
             cells = [f"{value(reports[metric], 'edge-skill'):.2f}" if metric in reports else "", ""]
         else:
-            cells = [f"{value(each, metric, part):.{digits}f}" if each else "" for each in (report, old)]
+            # The first version was shown as it was painted.
+            raw = part if not part or part.endswith("as painted") else f"{part} as painted"
+            pairs = ((report, part), (old, raw))
+            cells = [f"{value(each, metric, line):.{digits}f}" if each else "" for each, line in pairs]
         rows.append([what, must, aim, *cells])
     return grid(["", "must", "aim", "measured", "first version"], rows)
 
