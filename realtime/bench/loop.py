@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from pipelines import SDXSPipeline
 from pipelines.frame_graph import Form
 from pipelines.settings import Settings
+from pipelines.steady import Steadier
 from realtime.bench.environment import machine
 from realtime.bench.errors import need
 from realtime.bench.fewer import Fewer
@@ -50,6 +52,7 @@ def run(*, model: str = "auto", seconds: float = 20.0, trace: Path | None = None
                 Row(name="bare model calls, maps ready", milliseconds=alone),
                 Row(name="bare calls, canny then model", milliseconds=both),
                 Row(name="the loop: session, scheduler, engine", milliseconds=loop, note="canny beside the model"),
+                Row(name="making a picture steady", milliseconds=steadying(pipe.size), note="off above"),
             ],
             figures={
                 "overhead over the bare model": f"{middle / percentile(alone, 50) - 1:+.1%}",
@@ -83,6 +86,18 @@ async def _take_turns(
         times[2].append(await feeder.block(BLOCK))
     await hub.aclose()
     return times
+
+
+def steadying(size: tuple[int, int]) -> list[float]:
+    """Milliseconds for each picture behind the first of a block in which something moves."""
+    steadier, times = Steadier(), []
+    for index in range(BLOCK):
+        image = moving_picture(index, *size)
+        planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), np.uint8)
+        start = time.perf_counter()
+        steadier.picture(image, planes, Settings())
+        times.append((time.perf_counter() - start) * 1000)
+    return times[1:]
 
 
 def _outstanding(pipe: SDXSPipeline) -> int:

@@ -36,10 +36,13 @@ class Subject:
 
     @property
     def settings(self) -> Settings:
-        """What is painted with: the model's own defaults, without a LoRA, canny in front where it has that."""
+        """What is painted with: the model's own defaults, without a LoRA, canny in front where it has that.
+
+        Pictures are shown as they are painted: what ``steadiness`` takes is timed by itself.
+        """
         kinds = [control.kind for control in self.preset.controls]
         control = "canny" if "canny" in kinds else "none"
-        return self.preset.defaults.replace(control=control, extra_controls={}, lora="", seed=1)
+        return self.preset.defaults.replace(control=control, extra_controls={}, lora="", seed=1, steadiness=0.0)
 
     def files(self) -> ModelFiles:
         from pipelines.locate import locate
