@@ -52,8 +52,10 @@ def train(stage: str, run: Run, *, until: int | None = None) -> None:
             break
         last = run.folder / phase.name / "model"
         with times.of(phase.name):
+            exported = (last / "model_index.json").is_file()  # asked before any process can get so far as to write it
             trainer = Trainer(phase, run.folder / phase.name)
-            trainer.run(until=until, exported=last, ends=run.ends)
+            if trainer.step < phase.plan.steps or not exported:
+                trainer.run(until=until, exported=last, ends=run.ends)
         if trainer.step < phase.plan.steps:
             return
         del trainer, phase  # before the next one is built: together they may be too large
