@@ -21,10 +21,8 @@ from pipelines.training.cost import cost_of
 from pipelines.training.dry_run import print_stage, settings_of
 from pipelines.training.estimate import estimate, estimate_encoded, estimate_samples, makers, memory_of
 from pipelines.training.networks import Networks, teacher_layout
-from pipelines.training.one_step_players import Distilling
 from pipelines.training.passes import Pass, Work
 from pipelines.training.phase import Plan
-from pipelines.training.recipe import Recipe
 from pipelines.training.recipes import RECIPES, find_recipe
 from pipelines.training.run import STAGES
 from pipelines.training.work import work_of
@@ -205,11 +203,6 @@ def test_every_stage_of_a_recipe_has_its_work_and_every_plan_its_numbers() -> No
     assert samples.disk == samples.count * (3 * pixels + 4 * 4 * pixels // 64)
 
 
-def _taught(recipe: Recipe, method: Distilling) -> Recipe:
-    part = dataclasses.replace(recipe.one_step.together[0], method=method)
-    return dataclasses.replace(recipe, one_step=dataclasses.replace(recipe.one_step, together=(part,)))
-
-
 def test_what_learns_together_is_reckoned_by_its_squares_and_players() -> None:
     recipe = tiny_together(Path("nowhere"))
     networks = Networks(recipe)
@@ -232,17 +225,14 @@ def test_what_learns_together_is_reckoned_by_its_squares_and_players() -> None:
     assert one["unet"] == pytest.approx(text + both)
     assert one["decoder"] == pytest.approx(3 * flops("decoder", 8))
     looks = text + 3 * flops("teacher U-Net encoder", 0)
-    assert one["one-step/whole"] == pytest.approx(looks + 3 * sum(flops(each, 0) for each in students))
+    painting = [*students, "decoder"]  # where pictures are compared, and features aren't
+    assert one["one-step/whole"] == pytest.approx(text + 3 * sum(flops(each, 0) for each in painting))
+    assert found["one-step/whole"].work.trained == found["one-step/whole"].work.averaged == tuple(painting)
     assert one["controlnet"] == pytest.approx(looks + 2 * flops(students[0], 0) + 3 * flops(students[1], 0))
     assert {name: len(each.work.turns) for name, each in found.items() if name[:3] == "one"} == {
         "one-step/small": 2,
         "one-step/whole": 1,
     }, "the fake score plays where a score is asked"
-    method = Distilling(warmup=1.0, matched=False, pixels=1.0)
-    (part,) = estimate(_taught(recipe, method), "one-step", gpu="cpu")
-    learning = [*students, "decoder"]
-    assert part.flops / part.samples == pytest.approx(text + 3 * sum(flops(each, 8) for each in learning))
-    assert part.work.trained == part.work.averaged == tuple(learning)
     assert 3 < found["teacher/whole"].memory.activations / found["teacher/small"].memory.activations < 6
 
 
@@ -261,7 +251,7 @@ def test_the_first_stage_that_learns_from_pictures_or_samples_makes_them() -> No
 def test_phases_of_a_plan_are_told_by_their_names() -> None:
     told = dict(settings_of(tiny_together(Path("nowhere")).one_step))
     assert told["together.small.plan.steps"] == "4"
-    assert told["together.whole.method.warmup"] == "1.0"
+    assert told["together.whole.method.pixels"] == "1.0"
 
 
 def test_the_planned_teacher_is_the_one_that_is_built() -> None:

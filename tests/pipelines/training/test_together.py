@@ -79,6 +79,39 @@ def test_a_stage_in_pieces_gives_the_weights_of_one_that_went_through(run: Run, 
     assert {part for parts in taken.values() for part in parts} == {"controlnet/data", "controlnet"}
 
 
+def test_finished_phases_are_passed_over(run: Run, tmp_path: Path) -> None:
+    """As they are in every piece after them; their model is the one that the next phase began with."""
+    again = dataclasses.replace(run, folder=tmp_path / "run")
+    for part in ("teacher", "encoded"):
+        shutil.copytree(run.folder / part, again.folder / part)
+    shutil.rmtree(again.folder / "teacher" / "model")
+    parts = [again.folder / "teacher" / part / "model" / _UNET for part in ("autoencoder", "small", "whole")]
+    before = [part.stat().st_mtime_ns for part in parts]
+    train("teacher", again)
+    assert again.has("teacher")
+    assert [part.stat().st_mtime_ns for part in parts] == before
+
+
+def test_a_launcher_that_starts_one_process_of_several_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from pipelines.training import train as module
+
+    monkeypatch.setattr(module, "PartialState", lambda cpu: "joined")
+    for name in ("WORLD_SIZE", "MASTER_PORT", "ACCELERATE_USE_CPU"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    assert module.join() == "joined"
+    assert not caplog.messages, "one was wanted"
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    module.join()
+    assert "torchrun starts several" in caplog.text
+    caplog.clear()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    module.join()
+    assert not caplog.messages
+
+
 def test_what_ships_is_half_as_large_and_says_what_it_is(run: Run, tmp_path: Path) -> None:
     model, target = run.folder / "controlnet" / "model", tmp_path / "embedded"
     (target / FOLDER).mkdir(parents=True)

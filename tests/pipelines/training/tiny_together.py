@@ -51,6 +51,7 @@ def _plan(steps: int = 4) -> Plan:
 def tiny_together(world: Path) -> Recipe:
     """``world``: a folder of ``small_world``."""
     plan = _plan()
+    painted = Distilling(warmup=1.0, matched=False, fresh=0.0, regression=1.0, pixels=1.0, slopes=1.0)
     return Recipe(
         name="tiny",
         about="",
@@ -77,7 +78,7 @@ def tiny_together(world: Path) -> Recipe:
         one_step=OneStepPlan(
             together=(
                 PairPart(name="small", plan=plan, crop=8, method=Distilling(warmup=0.5, fresh=0.0, regression=1.0)),
-                PairPart(name="whole", plan=_plan(2), method=Distilling(warmup=1.0, fresh=0.0, regression=1.0)),
+                PairPart(name="whole", plan=_plan(2), method=painted, words=0.2),
             )
         ),
         controlnet=ControlNetPlan(
