@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from pipelines.errors import TrainingError, TrainingStopped
+from pipelines.training import stopping
 from pipelines.training.journal import LOG, VALIDATION, read_journal
 from pipelines.training.loop import Trainer, learning_rate
 from pipelines.training.phase import Plan
@@ -105,6 +107,32 @@ def test_an_interrupt_saves_and_says_how_to_go_on(tmp_path: Path, number: signal
     Trainer(LinePhase(), tmp_path / "parts").run()
     Trainer(LinePhase(), tmp_path / "whole").run()
     assert curve(tmp_path / "parts") == curve(tmp_path / "whole")
+
+
+def test_when_the_time_is_up_it_saves_and_the_next_piece_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that a step takes ten seconds of; pieces of 25 seconds."""
+    now = [0.0]
+    monkeypatch.setattr(stopping, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def tick(position: int) -> None:
+        now[0] += 10 / PLAN.batch
+
+    ends: list[int] = []
+    while len(ends) < 20:
+        trainer = Trainer(LinePhase(after=tick), tmp_path / "parts")
+        try:
+            trainer.run(ends=now[0] + 25, exported=tmp_path / "parts-model")
+        except TrainingStopped:
+            ends.append(trainer.step)
+            continue
+        break
+    assert ends == [3, 6, 9, 12]
+    Trainer(LinePhase(), tmp_path / "whole").run(exported=tmp_path / "whole-model")
+    assert curve(tmp_path / "parts") == curve(tmp_path / "whole")
+    whole, parts = (load_file(tmp_path / f"{name}-model" / "net.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
 
 
 def test_an_interrupt_in_the_last_step_ends_there_and_nothing_is_missing(tmp_path: Path) -> None:
