@@ -22,7 +22,7 @@ Field = NDArray[np.float32]
 Values = TypeVar("Values", Grey, Field)
 
 #: Flow is looked for at sides of about this many pixels at most: quick enough for each frame of a live stream.
-_SIDE = 288
+_SIDE = 256
 #: DIS takes patches of 8 pixels in a pyramid: in smaller pictures than this it finds none.
 _LEAST_SIDE = 32
 #: Differences of pictures are means over so many pixels in a square.
