@@ -27,7 +27,9 @@ from pipelines.training.stages.unet import UNetPlan
 _CONTROL = (4, 8, 16, 64)
 
 #: Every noise has its picture in the data: none is drawn afresh. Score distillation has a phase of its own.
-_METHOD = Distilling(warmup=1.0, matching=(1.0, 1.0), feature_window=3, fresh=0.0, regression=4.0)
+_LATENTS = Distilling(warmup=1.0, matching=(1.0, 1.0), feature_window=3, fresh=0.0, regression=4.0)
+#: Thin lines are decided in pixels: U-Net, ControlNet and decoder learn at once there.
+_PIXELS = Distilling(warmup=1.0, matched=False, fresh=0.0, regression=0.5, pixels=1.0, slopes=1.0)
 
 _TEACHER = TeacherPlan(
     networks=Networks(
@@ -50,11 +52,11 @@ _TEACHER = TeacherPlan(
     together=(
         Together(
             name="small",
-            plan=Plan(steps=2000, learning_rate=1.5e-3, batch=32, warmup=100, ema=0.997, sample_every=250),
+            plan=Plan(steps=1600, learning_rate=1.5e-3, batch=32, warmup=100, ema=0.997, sample_every=250),
             crop=16,
         ),
         Together(
-            name="whole", plan=Plan(steps=250, learning_rate=4e-4, batch=16, warmup=20, ema=0.98, sample_every=125)
+            name="whole", plan=Plan(steps=150, learning_rate=4e-4, batch=16, warmup=20, ema=0.98, sample_every=75)
         ),
     ),
     kinds=("canny", "sketch"),
@@ -71,10 +73,10 @@ RECIPE = Recipe(
     size=(256, 256),
     data="drawn",
     teacher_plan=_TEACHER,
-    encoded=EncodedPlan(count=24_000, held_out=256),
+    encoded=EncodedPlan(count=20_000, held_out=256),
     samples=SamplesPlan(count=1024, held_out=64, steps=12, guidance=1.0, batch=16),
     decoder=DecoderPlan(
-        plan=Plan(steps=3000, learning_rate=1e-3, batch=16, warmup=50, ema=0.995, sample_every=500),
+        plan=Plan(steps=1500, learning_rate=1e-3, batch=16, warmup=50, ema=0.99, sample_every=250),
         channels=32,
         blocks=(3, 3, 2, 0),
         critic_channels=32,
@@ -87,7 +89,7 @@ RECIPE = Recipe(
     ),
     removal=Removal(),
     unet=UNetPlan(
-        plan=Plan(steps=800, learning_rate=1e-3, batch=32, warmup=50, ema=0.99, sample_every=200),
+        plan=Plan(steps=400, learning_rate=1e-3, batch=32, warmup=50, ema=0.99, sample_every=125),
         together=True,
         crop=16,
     ),
@@ -95,27 +97,34 @@ RECIPE = Recipe(
         together=(
             PairPart(
                 name="small",
-                plan=Plan(steps=10_000, learning_rate=1.5e-3, batch=32, warmup=100, ema=0.998, sample_every=500),
-                method=_METHOD,
+                plan=Plan(steps=1500, learning_rate=1.5e-3, batch=32, warmup=100, ema=0.997, sample_every=250),
+                method=_LATENTS,
+                crop=16,
+            ),
+            PairPart(
+                name="score",
+                plan=Plan(steps=100, learning_rate=2e-4, batch=16, warmup=20, ema=0.98, sample_every=50),
+                method=dataclasses.replace(_LATENTS, warmup=0.4),
+                crop=16,
+            ),
+            PairPart(
+                name="pixels",
+                plan=Plan(steps=5500, learning_rate=1e-3, batch=16, warmup=100, ema=0.998, sample_every=500),
+                method=_PIXELS,
                 crop=16,
             ),
             PairPart(
                 name="whole",
-                plan=Plan(steps=1500, learning_rate=5e-4, batch=16, warmup=50, ema=0.995, sample_every=250),
-                method=_METHOD,
-            ),
-            PairPart(
-                name="score",
-                plan=Plan(steps=300, learning_rate=2e-4, batch=16, warmup=20, ema=0.99, sample_every=100),
-                method=dataclasses.replace(_METHOD, warmup=0.4),
-                crop=16,
+                plan=Plan(steps=800, learning_rate=3e-4, batch=8, warmup=50, ema=0.995, sample_every=250),
+                method=_PIXELS,
+                words=0.4,
             ),
         ),
     ),
     controlnet=ControlNetPlan(
         distil=None,
-        one_step=Plan(steps=200, learning_rate=2e-4, batch=16, warmup=20, ema=0.98, sample_every=100),
-        method=_METHOD,
+        one_step=Plan(steps=150, learning_rate=1e-4, batch=8, warmup=20, ema=0.98, sample_every=50),
+        method=_PIXELS,
         encoded=True,
     ),
     gan_finetune=GanPlan(plan=Plan(steps=1500, learning_rate=2e-4, batch=12, sample_every=500), critic_channels=32),
