@@ -56,7 +56,13 @@ _TEACHER = TeacherPlan(
             crop=16,
         ),
         Together(
-            name="whole", plan=Plan(steps=150, learning_rate=4e-4, batch=16, warmup=20, ema=0.98, sample_every=75)
+            name="late",
+            plan=Plan(steps=1000, learning_rate=1.2e-3, batch=32, warmup=50, ema=0.997, sample_every=250),
+            crop=16,
+            late=3.0,
+        ),
+        Together(
+            name="whole", plan=Plan(steps=120, learning_rate=4e-4, batch=16, warmup=20, ema=0.98, sample_every=75)
         ),
     ),
     kinds=("canny", "sketch"),

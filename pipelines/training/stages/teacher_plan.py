@@ -49,8 +49,10 @@ class TeacherPlan:
 @dataclass(frozen=True, kw_only=True)
 class Together:
     """One phase in which U-Net, text encoder and ControlNet learn together from the recipe's ``encoded`` pictures, in
-    squares of ``crop`` latents (0: whole pictures)."""
+    squares of ``crop`` latents (0: whole pictures). ``late``: timesteps are T·u^(1/late), u uniform: above 1 noisy ones
+    come more often, in which map and words decide what a picture becomes."""
 
     name: str
     plan: Plan
     crop: int = 0
+    late: float = 1.0

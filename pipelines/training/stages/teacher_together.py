@@ -52,7 +52,7 @@ class TogetherPhase:
             begun = fresh.controlnet(settings.networks, model.unet, settings.control_start)
             model = dataclasses.replace(model, controlnets={kind: begun})
         self._model, self._net = model, model.controlnets[kind]
-        self._player = TogetherPlayer(model, self._net, min_snr=settings.min_snr)
+        self._player = TogetherPlayer(model, self._net, min_snr=settings.min_snr, late=own.late)
         self.players: Mapping[str, nn.Module] = {"denoiser": self._player}
         self.averaged: Mapping[str, nn.Module] = {
             "unet": model.unet,
@@ -116,13 +116,15 @@ class TogetherPhase:
 class TogetherPlayer(nn.Module):
     """U-Net, text encoder and ControlNet."""
 
-    def __init__(self, model: Model, controlnet: Any, *, min_snr: float) -> None:
+    def __init__(self, model: Model, controlnet: Any, *, min_snr: float, late: float = 1.0) -> None:
         super().__init__()
         self.unet, self.text_encoder, self.controlnet = model.unet, model.text_encoders[0], controlnet
-        self._tokenizers, self._diffusion, self._min_snr = model.tokenizers, model.diffusion, min_snr
+        self._tokenizers, self._diffusion = model.tokenizers, model.diffusion
+        self._min_snr, self._late = min_snr, late
 
     def forward(self, batch: Batch, dice: Dice) -> dict[str, Tensor]:
-        t = dice.integers(0, self._diffusion.timesteps)
+        count = self._diffusion.timesteps
+        t = (count * dice.uniform() ** (1 / self._late)).long().clamp(max=count - 1)
         errors = self.errors(batch, t)
         weights = weight(self._diffusion, t, errors, self._min_snr)
         return {"loss": (weights * errors).mean(), "denoising": errors.mean()}
