@@ -58,7 +58,8 @@ class Distilling:
     ``style``: a LoRA for the frozen score alone, at ``style_scale``.
     Not the paper's: ``regression``, the weight of a plain mean square to the batch's latents, and for pairs that learn
     together ``pixels`` and ``slopes``, of L1 to its pictures and of that of their gradients, by which the decoder
-    learns too. ``matched``: whether features are matched at all.
+    learns too; ``reads``: whether the student's text encoder counts, which pairs learn along. ``matched``: whether
+    features are matched at all.
     """
 
     warmup: float = 0.2
@@ -81,6 +82,7 @@ class Distilling:
     regression: float = 0.0
     pixels: float = 0.0
     slopes: float = 0.0
+    reads: bool = False
 
     def segments(self, step: int, steps: int) -> tuple[float, float] | None:
         """(α, λ_FM) at a step, counted from 0; None during the warm-up."""
@@ -175,6 +177,8 @@ class Distillation:
         pair: dict[str, nn.Module] = {"unet": self.student.unet, "controlnet": network}
         if self.settings.pixels:
             pair["decoder"] = self.student.vae.decoder
+        if self.settings.reads:
+            pair["text_encoder"] = self.student.text_encoders[0]
         return nn.ModuleDict(pair)
 
     def to(self, device: Any) -> None:
@@ -186,6 +190,13 @@ class Distillation:
     def words(self, batch: Batch) -> Words:
         """The batch's prompts, encoded by the teacher."""
         return words_of(self.teacher.text_encoders, self.teacher.tokenizers, batch)
+
+    def own_words(self, batch: Batch) -> Words:
+        """The same as the student is told them: by the teacher's encoder, unless it learns or has learnt to read
+        itself. Gradients pass then."""
+        if not self.settings.reads:
+            return self.words(batch)
+        return words_of(self.student.text_encoders, self.student.tokenizers, batch)
 
     def paint(self, noise: Tensor, words: Words, shown: Shown | None) -> Tensor:
         """The student's latents in one step."""
@@ -226,7 +237,7 @@ class StudentPlayer(nn.Module):
         segments = plan.segments(dice.step, shared.steps)
         noise, paired = partly_fresh(batch["noise"], plan.fresh if segments else 0.0, dice)
         words, shown = shared.words(batch), shown_by(batch)
-        latents = shared.paint(noise, words, shown)
+        latents = shared.paint(noise, shared.own_words(batch), shown)
         low, high = (segments[0], 1.0) if segments and plan.noised_segment else (plan.clean, plan.clean)
         t = shared.timesteps(low, high, dice)
         found, loss = {}, latents.new_zeros(())
@@ -292,7 +303,7 @@ class FakePlayer(nn.Module):
         shape = batch["noise"].shape[1:]
         with torch.no_grad():
             noise = batch["noise"] if shared.together else dice.normal(*shape)  # coupled noise is as fresh
-            latents = shared.paint(noise, words, shown).repeat_interleave(draws, 0)
+            latents = shared.paint(noise, shared.own_words(batch), shown).repeat_interleave(draws, 0)
         t = torch.stack([shared.timesteps(0, 1, dice) for _ in range(draws)], 1).flatten()
         network = shared.network(shared.fake, _repeat(words, draws), None if shown is None else shown.repeated(draws))
         noise = dice.normal(draws, *shape).flatten(0, 1)

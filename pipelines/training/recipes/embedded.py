@@ -27,9 +27,9 @@ from pipelines.training.stages.unet import UNetPlan
 _CONTROL = (4, 8, 16, 64)
 
 #: Every noise has its picture in the data: none is drawn afresh. Score distillation has a phase of its own.
-_LATENTS = Distilling(warmup=1.0, matching=(1.0, 1.0), feature_window=3, fresh=0.0, regression=4.0)
+_LATENTS = Distilling(warmup=1.0, matching=(1.0, 1.0), feature_window=3, fresh=0.0, regression=4.0, reads=True)
 #: Thin lines are decided in pixels: U-Net, ControlNet and decoder learn at once there.
-_PIXELS = Distilling(warmup=1.0, matched=False, fresh=0.0, regression=0.5, pixels=1.0, slopes=1.0)
+_PIXELS = Distilling(warmup=1.0, matched=False, fresh=0.0, regression=0.5, pixels=1.0, slopes=1.0, reads=True)
 
 _TEACHER = TeacherPlan(
     networks=Networks(

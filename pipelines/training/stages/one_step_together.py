@@ -58,6 +58,8 @@ class OneStepTogetherPhase:
         self.averaged: dict[str, nn.Module] = {"controlnet": shared.student.controlnets[shared.control]}
         if shared.together:
             self.averaged["unet"] = shared.student.unet
+        if shared.together and part.method.reads:
+            self.averaged["text_encoder"] = shared.student.text_encoders[0]
         if shared.together and part.method.pixels:
             self.averaged["decoder"] = shared.student.vae.decoder
 
@@ -108,7 +110,7 @@ class OneStepTogetherPhase:
         write_model(self._base, folder, parts)
 
     def _paint(self, batch: Batch) -> Tensor:
-        return self._shared.paint(batch["noise"], self._shared.words(batch), shown_by(batch))
+        return self._shared.paint(batch["noise"], self._shared.own_words(batch), shown_by(batch))
 
     def _pictures(self, latents: Tensor) -> list[NDArray[np.uint8]]:
         shown = self._shared.student.decode(latents).clamp(-1, 1).add(1).mul(127.5).round().byte()

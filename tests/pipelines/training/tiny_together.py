@@ -51,7 +51,7 @@ def _plan(steps: int = 4) -> Plan:
 def tiny_together(world: Path) -> Recipe:
     """``world``: a folder of ``small_world``."""
     plan = _plan()
-    painted = Distilling(warmup=1.0, matched=False, fresh=0.0, regression=1.0, pixels=1.0, slopes=1.0)
+    painted = Distilling(warmup=1.0, matched=False, fresh=0.0, regression=1.0, pixels=1.0, slopes=1.0, reads=True)
     return Recipe(
         name="tiny",
         about="",
@@ -82,7 +82,10 @@ def tiny_together(world: Path) -> Recipe:
             )
         ),
         controlnet=ControlNetPlan(
-            distil=None, one_step=_plan(2), encoded=True, method=Distilling(warmup=1.0, fresh=0.0, regression=1.0)
+            distil=None,
+            one_step=_plan(2),
+            encoded=True,
+            method=Distilling(warmup=1.0, fresh=0.0, regression=1.0, reads=True),
         ),
         gan_finetune=GanPlan(plan=plan),
     )
