@@ -139,7 +139,8 @@ def test_what_ships_is_half_as_large_and_says_what_it_is(run: Run, tmp_path: Pat
 
 def test_the_student_is_the_teacher_without_blocks_and_encodes_as_its_teacher_does(run: Run) -> None:
     teacher, student = (Model.load(run.folder / stage / "model") for stage in ("teacher", "controlnet"))
-    assert len(student.unet.down_blocks) == 3 and student.unet.mid_block is None
+    assert len(student.unet.down_blocks) == 3
+    assert student.unet.mid_block is None
     assert sum(p.numel() for p in student.unet.parameters()) < sum(p.numel() for p in teacher.unet.parameters()) / 2
     picture = torch.rand(1, 3, 64, 64) * 2 - 1
     torch.testing.assert_close(student.encode(picture), teacher.encode(picture), rtol=1e-4, atol=1e-5)
