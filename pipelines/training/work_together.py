@@ -9,9 +9,9 @@ from pipelines.training.one_step_players import Distilling
 from pipelines.training.passes import STUDENT, TEACHER, Pass, Work, distilling, look, through, train
 from pipelines.training.phase import Plan
 from pipelines.training.recipe import Recipe
-from pipelines.training.stages.teacher_plan import TeacherPlan
+from pipelines.training.stages.teacher_plan import Reading, TeacherPlan
 
-_PAIR, _DECODER = ("student U-Net", "student ControlNet"), ("decoder",)
+_PAIR, _DECODER, _TEXT = ("student U-Net", "student ControlNet"), ("decoder",), ("student text",)
 
 
 def teacher(recipe: Recipe, plan: TeacherPlan) -> list[Work]:
@@ -19,7 +19,9 @@ def teacher(recipe: Recipe, plan: TeacherPlan) -> list[Work]:
     learning = ["teacher U-Net", "teacher text", "teacher ControlNet"]
     passes = [train("teacher U-Net"), train("teacher text", _prompts(recipe)), train("teacher ControlNet")]
     return [
-        Work(
+        _reading(part)
+        if isinstance(part, Reading)
+        else Work(
             name=f"teacher/{part.name}",
             plan=part.plan,
             turns=[passes],
@@ -30,6 +32,20 @@ def teacher(recipe: Recipe, plan: TeacherPlan) -> list[Work]:
         )
         for part in plan.together
     ]
+
+
+def _reading(part: Reading) -> Work:
+    """The text encoder alone; the layers above it are next to nothing."""
+    text = ("teacher text",)
+    others = ("teacher decoder", "teacher encoder", "teacher U-Net")
+    return Work(
+        name=f"teacher/{part.name}",
+        plan=part.plan,
+        turns=[[train("teacher text")]],
+        trained=text,
+        averaged=text,
+        frozen=dict.fromkeys(others, 1),
+    )
 
 
 def unet(recipe: Recipe) -> Work:
@@ -49,7 +65,7 @@ def unet(recipe: Recipe) -> Work:
 def one_step(recipe: Recipe) -> list[Work]:
     """The small pair in one step, and the decoder where pictures are compared."""
     return [
-        _distilled(recipe, f"one-step/{part.name}", part.plan, part.method, (*_PAIR, *_DECODER), part.crop)
+        _distilled(recipe, f"one-step/{part.name}", part.plan, part.method, (*_PAIR, *_DECODER, *_TEXT), part.crop)
         for part in recipe.one_step.together
     ]
 
@@ -62,8 +78,10 @@ def controlnet(recipe: Recipe) -> Work:
 
 def _distilled(recipe: Recipe, name: str, plan: Plan, method: Distilling, learning: tuple[str, ...], crop: int) -> Work:
     networks = (*_PAIR, *(_DECODER if method.pixels else ()))
-    learning = tuple(each for each in networks if each in learning)
+    reading = _TEXT if method.reads else ()
+    learning = tuple(each for each in (*networks, *reading) if each in learning)
     more = [look("teacher text")] * (_prompts(recipe) - 1)
+    more += [(train if each in learning else look)(each, _prompts(recipe)) for each in reading]
     painting: list[Pass] = [*more, *(train(each) if each in learning else through(each) for each in networks)]
     watching = [*more, *(look(each) for each in _PAIR)]
     turns = distilling(method, painting, watching, ("teacher ControlNet",))

@@ -97,6 +97,10 @@ class Encoded:
                 return at
         return index
 
+    def latents(self, index: int) -> Tensor:
+        """C×h×w."""
+        return self._read("latents", index).float()
+
     def picture(self, index: int, *, seed: int, crop: int = 0) -> dict[str, Any]:
         """``latents`` C×h×w and the ``picture`` they were made of, 3×H×W in [−1, 1], a random square of both."""
         latents, rng = self._read("latents", index).float(), np.random.default_rng((seed, index))

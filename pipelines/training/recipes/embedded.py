@@ -20,7 +20,7 @@ from pipelines.training.stages.decoder import DecoderPlan
 from pipelines.training.stages.gan_finetune import GanPlan
 from pipelines.training.stages.one_step import OneStepPlan
 from pipelines.training.stages.one_step_together import PairPart
-from pipelines.training.stages.teacher_plan import TeacherPlan, Together
+from pipelines.training.stages.teacher_plan import Reading, TeacherPlan, Together
 from pipelines.training.stages.unet import UNetPlan
 
 #: Just enough for 8×8 pixels of a map to pass whole.
@@ -54,6 +54,10 @@ _TEACHER = TeacherPlan(
             name="small",
             plan=Plan(steps=1600, learning_rate=1.5e-3, batch=32, warmup=100, ema=0.997, sample_every=250),
             crop=16,
+        ),
+        Reading(
+            name="words",
+            plan=Plan(steps=2000, learning_rate=2e-3, batch=128, warmup=50, ema=0.99),
         ),
         Together(
             name="late",

@@ -28,8 +28,9 @@ from pipelines.training.phase import Phase
 from pipelines.training.run import Run
 from pipelines.training.stages.teacher_autoencoder import AutoencoderPhase
 from pipelines.training.stages.teacher_denoising import ControlNetPhase, DiffusionPhase
-from pipelines.training.stages.teacher_plan import TeacherPlan
+from pipelines.training.stages.teacher_plan import Reading, TeacherPlan
 from pipelines.training.stages.teacher_together import TogetherPhase
+from pipelines.training.stages.teacher_words import WordsPhase
 from pipelines.training.text import build_tokenizer
 
 __all__ = ["TeacherPlan", "phases"]
@@ -83,7 +84,10 @@ def _together(run: Run, settings: TeacherPlan, device: torch.device) -> Iterator
     base = autoencoder_of(run)
     encoded = ensure_encoded(run, Model.load(base), device=device)
     for own in settings.together:
-        yield TogetherPhase(settings, own, base, *encoded)
+        if isinstance(own, Reading):
+            yield WordsPhase(f"teacher/{own.name}", own.plan, base, *encoded)
+        else:
+            yield TogetherPhase(settings, own, base, *encoded)
         base = run.folder / "teacher" / own.name / "model"
 
 

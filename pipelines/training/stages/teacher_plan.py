@@ -30,7 +30,7 @@ class TeacherPlan:
     autoencoder: Plan
     diffusion: Plan | None = None
     controlnet: Plan | None = None
-    together: tuple[Together, ...] = ()
+    together: tuple[Together | Reading, ...] = ()
     lines: Plan | None = None
     slopes: float = 1.0
     kinds: tuple[Kind, ...] = ("canny",)
@@ -44,6 +44,14 @@ class TeacherPlan:
     control_start: float = 0.02
     shown_steps: int = 16
     shown_guidance: float = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One phase in which the text encoder alone learns, what words look like (``teacher_words``)."""
+
+    name: str
+    plan: Plan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -213,7 +213,7 @@ def test_what_learns_together_is_reckoned_by_its_squares_and_players() -> None:
     assert flops("teacher encoder", 8) == flops("teacher encoder", 0) / 4, "8×8 of 16×16 latents, convolutions alone"
     found = {each.work.name: each for stage in STAGES[:-1] for each in estimate(recipe, stage, gpu="cpu")}
     assert list(found) == [
-        *("teacher/autoencoder", "teacher/small", "teacher/whole", "decoder", "unet"),
+        *("teacher/autoencoder", "teacher/small", "teacher/words", "teacher/whole", "decoder", "unet"),
         *("one-step/small", "one-step/whole", "controlnet"),
     ]
     one = {name: each.flops / each.samples for name, each in found.items()}
@@ -226,9 +226,13 @@ def test_what_learns_together_is_reckoned_by_its_squares_and_players() -> None:
     assert one["decoder"] == pytest.approx(3 * flops("decoder", 8))
     looks = text + 3 * flops("teacher U-Net encoder", 0)
     painting = [*students, "decoder"]  # where pictures are compared, and features aren't
-    assert one["one-step/whole"] == pytest.approx(text + 3 * sum(flops(each, 0) for each in painting))
-    assert found["one-step/whole"].work.trained == found["one-step/whole"].work.averaged == tuple(painting)
-    assert one["controlnet"] == pytest.approx(looks + 2 * flops(students[0], 0) + 3 * flops(students[1], 0))
+    own_text = 2 * flops("student text", 0)
+    wanted = text + 3 * (own_text + sum(flops(each, 0) for each in painting))
+    assert one["one-step/whole"] == pytest.approx(wanted)
+    learning = (*painting, "student text")
+    assert found["one-step/whole"].work.trained == found["one-step/whole"].work.averaged == learning
+    assert one["teacher/words"] == pytest.approx(3 * flops("teacher text", 0))
+    assert one["controlnet"] == pytest.approx(looks + own_text + 2 * flops(students[0], 0) + 3 * flops(students[1], 0))
     assert {name: len(each.work.turns) for name, each in found.items() if name[:3] == "one"} == {
         "one-step/small": 2,
         "one-step/whole": 1,

@@ -1,6 +1,7 @@
 """A recipe whose U-Net and ControlNet learn together, from encoded pictures, through all its stages."""
 
 import dataclasses
+import json
 import shutil
 import time
 from pathlib import Path
@@ -153,6 +154,12 @@ def test_a_pair_may_learn_to_read_and_its_controlnet_keeps_to_that(run: Run) -> 
     )
     assert any(not torch.equal(pairs[name], value) for name, value in teachers.items())
     assert all(torch.equal(pairs[name], value) for name, value in last.items())
+
+
+def test_captions_tell_what_their_pictures_look_like(run: Run) -> None:
+    lines = (run.folder / "teacher" / "words" / "log.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["loss"] for line in lines]
+    assert losses[-1] < 0.7 * losses[0], losses
 
 
 def test_noise_carries_the_low_band_that_the_picture_was_drawn_with(encoded: tuple[Encoded, Encoded]) -> None:

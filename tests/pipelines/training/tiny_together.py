@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from pipelines.training.stages.decoder import DecoderPlan
 from pipelines.training.stages.gan_finetune import GanPlan
 from pipelines.training.stages.one_step import OneStepPlan
 from pipelines.training.stages.one_step_together import PairPart
-from pipelines.training.stages.teacher_plan import TeacherPlan, Together
+from pipelines.training.stages.teacher_plan import Reading, TeacherPlan, Together
 from pipelines.training.stages.unet import UNetPlan
 
 NETWORKS = Networks(
@@ -61,7 +62,11 @@ def tiny_together(world: Path) -> Recipe:
         teacher_plan=TeacherPlan(
             networks=NETWORKS,
             autoencoder=_plan(8),
-            together=(Together(name="small", plan=plan, crop=8), Together(name="whole", plan=_plan(2))),
+            together=(
+                Together(name="small", plan=plan, crop=8),
+                Reading(name="words", plan=dataclasses.replace(_plan(80), learning_rate=4e-3, batch=16)),
+                Together(name="whole", plan=_plan(2), late=2.0),
+            ),
             kinds=("canny", "sketch"),
             crop=64,
             crops=2,
