@@ -20,7 +20,14 @@ from pipelines.training.distance import descriptors, kernel_distance
 from pipelines.training.features import encoder_features
 from pipelines.training.losses.feature_matching import feature_matching
 from pipelines.training.model import Model, predict
-from pipelines.training.one_step_players import Distillation, Distilling, FakePlayer, StudentPlayer, partly_fresh
+from pipelines.training.one_step_players import (
+    Distillation,
+    Distilling,
+    FakePlayer,
+    Shown,
+    StudentPlayer,
+    partly_fresh,
+)
 from pipelines.training.phase import Plan
 from pipelines.training.run import Run, write_model
 from pipelines.training.sampling import one_step_latents, sample
@@ -258,7 +265,7 @@ def test_under_a_control_the_controlnet_trains_and_both_scores_see_the_map(
     noisy, t, words = batch["noise"], torch.full((BATCH,), 300), shared.teacher.words(batch["prompt"])
     with torch.no_grad():
         for model in (shared.teacher, shared.fake):
-            seen = shared.network(model, words, batch["map"])(noisy, t)
+            seen = shared.network(model, words, Shown(maps=batch["map"]))(noisy, t)
             expected = predict(
                 model.unet, noisy, t, words, shared.teacher.control("canny", noisy, t, words, batch["map"])
             )
