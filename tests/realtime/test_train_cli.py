@@ -134,7 +134,7 @@ def pictures(tmp_path: Path) -> Path:
 
 def quick(monkeypatch: pytest.MonkeyPatch, train: object) -> None:
     """The command around another loop."""
-    module = SimpleNamespace(train=train)
+    module = SimpleNamespace(train=train, leave=lambda: None)
     monkeypatch.setitem(sys.modules, "pipelines.training.train", module)
 
 
