@@ -29,6 +29,15 @@ def latents_of(teacher: Model, batch: Batch) -> Tensor:
     return latents
 
 
+def together(samples: Sequence[Mapping[str, Any]], device: torch.device) -> dict[str, Any]:
+    """Some samples as a batch, as the loop collates them."""
+    columns = {name: [each[name] for each in samples] for name in samples[0]}
+    return {
+        name: torch.stack(values).to(device) if isinstance(values[0], Tensor) else values
+        for name, values in columns.items()
+    }
+
+
 @torch.no_grad()
 def teachers_answer(
     teacher: Model,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pipelines.condition import DRAWN
 from pipelines.presets import Control, Preset, read_preset
 from pipelines.settings import KINDS
-from pipelines.training.answers import Triplets, latents_of, mean_square
+from pipelines.training.answers import Triplets, latents_of, mean_square, together
 from pipelines.training.control_error import control_error
 from pipelines.training.control_players import ControlDistiller, ControlledStudent
 from pipelines.training.data.maps import draw_map
@@ -28,7 +28,6 @@ from pipelines.training.one_step_players import Distillation, FakePlayer, shown_
 from pipelines.training.phase import Batch, Plan, Weights
 from pipelines.training.run import write_model
 from pipelines.training.sampling import sample
-from pipelines.training.stages.unet import together
 from pipelines.training.tiles import tiles
 
 #: Held-out samples: shown, looked at for the validation numbers, and that at once.

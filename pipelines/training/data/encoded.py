@@ -11,6 +11,7 @@ that it stands for. So one step from noise has nothing to guess: seeds give pale
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from torch import Tensor
 from pipelines.colours import BAND, enter
 from pipelines.errors import TrainingError, TrainingStopped
 from pipelines.training.data.dataset import open_data
+from pipelines.training.data.manifest import check_manifest, digest_of
 from pipelines.training.data.meaning import Meaning, find_meaning
 from pipelines.training.data.order import index_at
 from pipelines.training.data.shard_file import length, opened
@@ -185,7 +187,8 @@ class Encoded:
 def ensure_encoded(run: Run, model: Model, *, device: torch.device) -> tuple[Encoded, Encoded]:
     """What a run trains with and what is held out; what is missing is made, by all processes together.
 
-    ``model``: whose autoencoder encodes. Raises TrainingError for data without maps and colours.
+    ``model``: whose autoencoder encodes. Raises TrainingError for data without maps and colours, and where
+    the folder's are of another autoencoder or other pictures.
     """
     plan, state = run.recipe.encoded, PartialState()
     if plan is None:
@@ -198,6 +201,8 @@ def ensure_encoded(run: Run, model: Model, *, device: torch.device) -> tuple[Enc
         Encoded(folder / name, list(each.prompts[: min(count, len(each))]), plan, first)
         for name, each, count, first in zip(("train", "held-out"), data, counts, (0, 1 << 31), strict=True)
     )
+    made_of = _made_of(model, run.recipe.size, parts)
+    check_manifest(folder, made_of, writes=state.is_main_process)
     todo = [(part, each, shard) for part, each in zip(parts, data, strict=True) for shard in range(part.shards)]
     own = [entry for entry in todo[state.process_index :: state.num_processes] if entry[0].lacks(entry[2])]
     model.to(device)
@@ -213,6 +218,16 @@ def ensure_encoded(run: Run, model: Model, *, device: torch.device) -> tuple[Enc
     if any(gather_object([left])):  # each stops by its own clock: whoever is done must not wait for who has gone
         raise TrainingStopped("The time is up; the same command goes on encoding the pictures that are left.")
     return parts[0], parts[1]
+
+
+def _made_of(model: Model, size: tuple[int, int], parts: Sequence[Encoded]) -> dict[str, Any]:
+    # Only the encoder: later stages train the decoder.
+    prompts = "\n".join(prompt for part in parts for prompt in part.prompts)
+    return {
+        "encoder": digest_of([model.vae.encoder]),
+        "prompts": hashlib.sha256(prompts.encode()).hexdigest()[:16],
+        "size": list(size),
+    }
 
 
 def _row(model: Model, data: Examples, meaning: Meaning, index: int, seed: tuple[int, int]) -> dict[str, Tensor]:

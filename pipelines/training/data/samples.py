@@ -25,6 +25,7 @@ from torch import Tensor
 
 from pipelines.errors import TrainingError
 from pipelines.training.data.dataset import open_data
+from pipelines.training.data.manifest import check_manifest, digest_of
 from pipelines.training.data.order import index_at
 from pipelines.training.data.shard_file import length, opened
 from pipelines.training.model import Model
@@ -112,7 +113,7 @@ def ensure_samples(run: Run, teacher: Model, *, device: torch.device) -> tuple[S
         Samples(folder / "held-out", _repeated(held_out.prompts, plan.held_out), 1 << 31),  # seeds have 32 bits
     )
     # Every process looks, so that all of them stop where one has to.
-    _check_manifest(folder, _made_of(plan, size, teacher, train.prompts), writes=state.is_main_process)
+    check_manifest(folder, _made_of(plan, size, teacher, train.prompts), writes=state.is_main_process)
     state.wait_for_everyone()
     shards = [(part, shard) for part in parts for shard in range(part.shards)]
     own = [(part, shard) for part, shard in shards[state.process_index :: state.num_processes] if part.lacks(shard)]
@@ -200,34 +201,7 @@ def _made_of(plan: SamplesPlan, size: tuple[int, int], teacher: Model, prompts: 
     }
 
 
-def _check_manifest(folder: Path, wanted: Mapping[str, Any], *, writes: bool) -> None:
-    """Write it, if asked to, where there is none. Raises TrainingError where it says something else."""
-    file = folder / "manifest.json"
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if writes:
-            folder.mkdir(parents=True, exist_ok=True)
-            partial = file.with_suffix(".part")
-            partial.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
-            os.replace(partial, file)
-        return
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{file} can't be read ({error}); delete {folder} and its samples are made anew.") from None
-    for name, value in wanted.items():
-        if found.get(name) != value:
-            raise TrainingError(
-                f"The samples in {folder} were made with {name} {found.get(name)}, but now it is {value}: delete that "
-                "folder to make them anew, or go on in another --out."
-            )
-
-
 def _digest_of(teacher: Model) -> str:
-    """Of what makes its samples. Of large tensors 4,096 evenly spread values have a say: training changes them all."""
-    digest = hashlib.sha256(json.dumps(dict(teacher.diffusion.scheduler), sort_keys=True, default=str).encode())
-    for module in (teacher.unet, teacher.vae, *teacher.text_encoders):
-        for name, tensor in sorted(module.state_dict().items()):
-            flat = tensor.detach().flatten()
-            some = flat[:: max(1, len(flat) // 4096)].float().cpu().numpy()
-            digest.update(name.encode() + some.tobytes())
-    return digest.hexdigest()[:16]
+    """Of what makes its samples."""
+    scheduler = json.dumps(dict(teacher.diffusion.scheduler), sort_keys=True, default=str)
+    return digest_of([teacher.unet, teacher.vae, *teacher.text_encoders], scheduler)

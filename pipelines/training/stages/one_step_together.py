@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipelines.training.answers import mean_square
+from pipelines.training.answers import mean_square, together
 from pipelines.training.control_error import control_error
 from pipelines.training.data.encoded import Encoded
 from pipelines.training.one_step_players import Distillation, Distilling, FakePlayer, StudentPlayer, shown_by
@@ -117,7 +117,5 @@ class OneStepTogetherPhase:
         return list(shown.permute(0, 2, 3, 1).cpu().numpy())
 
     def _look(self, places: Sequence[int]) -> dict[str, Any]:
-        from pipelines.training.stages.unet import together
-
         device = next(self._shared.student.unet.parameters()).device
         return together([self._held_out[place] for place in places], device)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from pipelines.presets import Control, read_preset
 from pipelines.training import fresh
-from pipelines.training.answers import mean_square
+from pipelines.training.answers import mean_square, together
 from pipelines.training.coupled import words_of
 from pipelines.training.data.encoded import Encoded
 from pipelines.training.dice import Dice
@@ -31,7 +31,6 @@ from pipelines.training.run import write_model
 from pipelines.training.sampling import sample
 from pipelines.training.stages.teacher_plan import HELD_OUT, LOOKED_AT, SHOWN, TeacherPlan, Together
 from pipelines.training.stages.teacher_players import weight
-from pipelines.training.stages.unet import together
 from pipelines.training.tiles import tiles
 
 PART = "controlnet"

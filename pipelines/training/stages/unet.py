@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipelines.presets import Preset, read_preset
-from pipelines.training.answers import Triplets, latents_of, mean_square, teachers_answer, without_some
+from pipelines.training.answers import Triplets, latents_of, mean_square, teachers_answer, together, without_some
 from pipelines.training.data.encoded import ensure_encoded
 from pipelines.training.data.order import index_at
 from pipelines.training.data.pictures import open_pictures
@@ -195,15 +195,6 @@ def without_extras(preset: Preset) -> Preset:
     """What is known of a model whose ControlNets and LoRAs were left behind."""
     defaults = preset.defaults.replace(control="none", extra_controls={}, lora="")
     return dataclasses.replace(preset, controls=(), loras=(), defaults=defaults)
-
-
-def together(samples: Sequence[Mapping[str, Any]], device: torch.device) -> dict[str, Any]:
-    """Some samples as a batch, as the loop collates them."""
-    columns = {name: [each[name] for each in samples] for name in samples[0]}
-    return {
-        name: torch.stack(values).to(device) if isinstance(values[0], Tensor) else values
-        for name, values in columns.items()
-    }
 
 
 def _chosen(given: Mapping[str, Any]) -> dict[str, Any]:

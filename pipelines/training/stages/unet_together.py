@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipelines.training.answers import mean_square
+from pipelines.training.answers import mean_square, together
 from pipelines.training.coupled import words_of
 from pipelines.training.data.encoded import Encoded
 from pipelines.training.dice import Dice
@@ -91,8 +91,6 @@ class UNetTogetherPhase:
         write_model(self._base, folder, {name: (self.averaged[name], weights[name]) for name in self.averaged})
 
     def _look(self, places: Sequence[int]) -> dict[str, Any]:
-        from pipelines.training.stages.unet import together
-
         return together([self._held_out[place] for place in places], self._device)
 
     @property

@@ -210,6 +210,17 @@ def test_what_was_encoded_is_kept_and_a_lost_shard_is_made_again(run: Run, encod
     assert train.file(0).stat().st_mtime_ns == kept
 
 
+def test_pictures_of_another_autoencoder_are_refused(run: Run, encoded: tuple[Encoded, Encoded]) -> None:
+    model = Model.load(run.folder / "teacher" / "model")
+    with torch.no_grad():
+        next(model.vae.decoder.parameters()).mul_(2)
+    ensure_encoded(run, model, device=torch.device("cpu"))  # the decoder, which learns on, makes none of them
+    with torch.no_grad():
+        next(model.vae.encoder.parameters()).mul_(2)
+    with pytest.raises(TrainingError, match=r"made with encoder .*: delete that folder"):
+        ensure_encoded(run, model, device=torch.device("cpu"))
+
+
 def test_two_processes_whose_clocks_differ_stop_encoding_together(run: Run, tmp_path: Path) -> None:
     """The first's time is up at once, the second's never: it must not wait for who has gone."""
     folder = tmp_path / "run"
