@@ -24,7 +24,7 @@ def check_mode(mode: str) -> Mode:
 
 def text_alone(settings: Settings) -> Settings:
     """The same picture, held to nothing but its words."""
-    return settings.replace(control="none", extra_controls={})
+    return settings.replace(control="none", extra_controls={}, init_strength=0.0)
 
 
 def first_settings(mode: Mode, defaults: Settings, *, controls: Sequence[str]) -> Settings:
@@ -36,6 +36,9 @@ def first_settings(mode: Mode, defaults: Settings, *, controls: Sequence[str]) -
     if "sketch" not in controls:
         have = f"only {', '.join(controls)}" if controls else "none at all"
         raise BadRequest(f"This model can't paint from drawings, as it has no control 'sketch' ({have}); run another.")
-    return defaults.replace(
-        control="sketch", extra_controls={}, sketch_detector="drawn", conditioning_scale=DRAWING_SCALE
-    )
+    return as_drawn(defaults).replace(control="sketch", extra_controls={}, conditioning_scale=DRAWING_SCALE)
+
+
+def as_drawn(settings: Settings) -> Settings:
+    """For a hand's drawing instead of a camera's picture: the colours of its paper are not to be kept."""
+    return settings.replace(sketch_detector="drawn", init_strength=0.0)

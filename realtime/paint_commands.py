@@ -55,6 +55,7 @@ def image(
     """Paint one picture."""
     from realtime import still
     from realtime.choose import backend_for_one
+    from realtime.modes import as_drawn
 
     shape = parse_size(size) if size else None
     patch = _patch(settings, prompt=prompt, seed=seed, control=control, strength=strength)
@@ -62,7 +63,9 @@ def image(
     picture = None if source == "-" else still.read_picture(Path(source))
     backend = backend_for_one(backend, device=device)
     loaded = _load(model, device, backend, dtype, shape, control, controlnet, lora, vae, verify)
-    still.write_picture(target, still.paint_still(picture, loaded, loaded.defaults.replace(patch)))
+    drawn = patch.get("sketch_detector") == "drawn"
+    first = as_drawn(loaded.defaults) if drawn else loaded.defaults
+    still.write_picture(target, still.paint_still(picture, loaded, first.replace(patch)))
     _say(f"{target}")
 
 

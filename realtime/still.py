@@ -29,7 +29,7 @@ def paint_still(source: Picture | None, model: Model, settings: Settings) -> Pic
 
     Of a photograph the middle is painted, of a drawing (``sketch_detector`` ``drawn``) the whole, on white paper.
     """
-    settings = text_alone(settings).replace(init_strength=0.0) if source is None else settings
+    settings = text_alone(settings) if source is None else settings
     picture = np.zeros((1, 1, 3), np.uint8) if source is None else source
     is_drawing = "sketch" in settings.kinds and settings.sketch_detector == "drawn"
     with contextlib.closing(MapDesk(model.conditioners, device=model.painter.device, wait=True)) as desk:
