@@ -13,7 +13,7 @@ from pipelines import SDXSPipeline, Settings
 from pipelines.conditioners import make_conditioners
 from realtime.fit import fit
 
-STYLES = ("ink drawing", "neon lights at night", "blueprint", "stained glass window", "white porcelain")
+STYLES = ("ink drawing", "neon lights at night", "blueprint", "stained glass window", "comic book")
 ROWS = (
     Settings(control="canny"),
     Settings(control="sketch"),

@@ -9,12 +9,12 @@ const PALETTES = {
   chalk: ["#263a2f", "#263a2f", "#2f4739", "#2f4739", "#263a2f", "#33493d", "#e9ece4"],
   glass: ["#1fa7a0", "#f2b632", "#3c9a3f", "#c4302b", "#f0c9a0", "#2c4fa3", "#0e1113"],
   gold: ["#0d0b09", "#0d0b09", "#17120b", "#17120b", "#0d0b09", "#1f180d", "#d9a93f"],
-  paper: ["#f0b79c", "#fbe3c8", "#3d7d6d", "#d94f3d", "#f8d9b8", "#33415c", "#00000030"],
-  porcelain: ["#eef3f6", "#dfe9f1", "#d3e0ec", "#f7fafb", "#f7fafb", "#c5d6e8", "#1f4ea3"],
-  clay: ["#a8553a", "#bd6b4c", "#984a32", "#b5613f", "#c97a58", "#8a412c", "#5c2818"],
-  map: ["#dfe8c8", "#cfe0ea", "#b9d19a", "#e8dcb4", "#f1ead2", "#c7b184", "#7a6237"],
-  aurora: ["#06142b", "#1be3a3", "#0d3a4f", "#12305a", "#1a4a6e", "#081c36", "#7df5c8"],
-  pop: ["#ffd400", "#ff4d6d", "#00a8e8", "#ff2e63", "#ffe7d1", "#1b1b1e", "#111111"],
+  pencil: ["#f2f0ea", "#f2f0ea", "#dedbd3", "#c4c1b9", "#ece9e1", "#8f8c86", "#6b6863"],
+  comic: ["#ffd400", "#ff4d6d", "#00a8e8", "#ff2e63", "#ffe7d1", "#1b1b1e", "#111111"],
+  water: ["#dcebf0", "#f8d9a0", "#a9cfb4", "#e59a8f", "#f8e0cc", "#8f9dc0", "#5a6d8a50"],
+  oil: ["#7d8f6a", "#e0a93f", "#46643f", "#8c3a2b", "#d9a27a", "#3a2a20", "#2a1d1560"],
+  toy: ["#8fd0f5", "#ffcf3f", "#5cc46a", "#f2574b", "#ffd9b0", "#6b3f2a", "#ffffff30"],
+  pixel: ["#3b5dc9", "#ffcd75", "#38b764", "#b13e53", "#f4c39a", "#333c57", "#1a1c2c"],
 };
 const PARTS = ["ground", "sun", "leaf", "shirt", "skin", "hair", "line"];
 

@@ -79,7 +79,7 @@ def test_it_is_read_without_a_conversion_and_without_nncf(
     monkeypatch.setattr(openvino_pieces, "converted", lambda *_: pytest.fail("converted"))
     able(monkeypatch, True)
     pipe = load(copy, "auto")
-    for settings in (Settings(prompt="pop art"), Settings(control="none"), Settings(control="sketch")):
+    for settings in (Settings(prompt="comic book"), Settings(control="none"), Settings(control="sketch")):
         pipe.prepare(settings)
         maps = torch.zeros(1, len(settings.kinds), 256, 256, dtype=torch.uint8)
         pipe.paint_uint8(maps, [settings], form="yuv")
@@ -151,7 +151,7 @@ def test_a_lora_is_painted_in_f32(copy: Path, tmp_path: Path) -> None:
     save_file(tensors, tmp_path / "style.safetensors")
     loras = [f"style={tmp_path / 'style.safetensors'}"]
     exact, int8 = load(copy, "eager", loras=loras), load(copy, loras=loras)
-    plain = Settings(prompt="pop art", seed=1, control="none")
+    plain = Settings(prompt="comic book", seed=1, control="none")
     styled = plain.replace(lora="style")
     maps = torch.zeros(1, 0, 256, 256, dtype=torch.uint8)
     before = int8.paint_uint8(maps, [plain]).clone()

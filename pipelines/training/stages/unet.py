@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -78,9 +79,12 @@ def phases(run: Run, *, device: torch.device) -> Iterator[Phase]:
 
 
 def _with_decoder(run: Run, decoder: Path) -> Path:
-    """The teacher's model directory with the small decoder in it."""
-    folder, small = run.folder / "unet" / "base", Model.load(decoder)
-    write_model(Path(run.teacher_of("unet")), folder, {"vae": (small.vae, small.vae.state_dict())})
+    """The teacher's model directory with the small decoder in it. One process writes it and all wait for it."""
+    folder, state = run.folder / "unet" / "base", PartialState()
+    if state.is_main_process:
+        small = Model.load(decoder).vae
+        write_model(Path(run.teacher_of("unet")), folder, {"vae": (small, small.state_dict())})
+    state.wait_for_everyone()
     return folder
 
 

@@ -252,6 +252,27 @@ leave()
     assert made == {"train/shard-00001.safetensors"}, "what was the second's to make"
 
 
+def test_two_processes_remove_blocks_together(run: Run, tmp_path: Path) -> None:
+    """Both need the model that one of them writes first."""
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    shutil.rmtree(folder / "unet", ignore_errors=True)
+    shutil.copytree(run.folder / "teacher" / "model", folder / "decoder" / "model", dirs_exist_ok=True)
+    script = f"""
+from pathlib import Path
+from pipelines.training.run import Run
+from pipelines.training.train import join, leave, train
+from tests.pipelines.training.tiny_together import few_pictures, tiny_together
+assert join().num_processes == 2
+with few_pictures():
+    train("unet", Run(folder=Path({str(folder)!r}), recipe=tiny_together(Path({run.recipe.data[6:]!r}))))
+leave()
+"""
+    environment = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    assert launch(["-c", script], processes=2, environment=environment) == 0
+    assert (folder / "unet" / "model" / _UNET).is_file()
+
+
 def test_prompts_are_blended_as_the_pipeline_blends_them(run: Run) -> None:
     model = Model.load(run.folder / "teacher" / "model")
     model.text_encoders[0].requires_grad_(True)
