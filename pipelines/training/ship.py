@@ -17,7 +17,7 @@ from pipelines.presets import Preset, Style, read_preset
 from pipelines.settings import Settings
 from pipelines.training.model import Model
 from pipelines.training.run import write_model
-from pipelines.training.shipped import NOTE, PRESETS
+from pipelines.training.shipped import FIRST, NOTE, PRESETS
 
 _WEIGHTS = (
     *(f"{part}/diffusion_pytorch_model.safetensors" for part in ("unet", "controlnet", "vae")),
@@ -59,7 +59,7 @@ def said(trained: Preset) -> Preset:
         licence="Apache-2.0",
         note=NOTE,
         styles=tuple(Style(name=name, prompt=prompt) for name, prompt in PRESETS),
-        defaults=Settings(prompt=PRESETS[0][1], control="canny", canny_low=100, canny_high=200),
+        defaults=Settings(prompt=FIRST, control="canny", canny_low=100, canny_high=200, init_strength=0.7),
     )
 
 

@@ -22,3 +22,5 @@ PRESETS = (
     ("3-D toy", "3-D toy"),
     ("Pixel art", "pixel art"),
 )
+#: What a session shows first: a style in which people know themselves by their own colours.
+FIRST = "comic book"

@@ -146,8 +146,8 @@ def test_a_lora_is_painted_in_f32(copy: Path, tmp_path: Path) -> None:
 
     layer = "unet.up_blocks.1.resnets.1.conv2"
     generator = torch.Generator().manual_seed(1)
-    tensors = {f"{layer}.lora_A.weight": 0.5 * torch.randn(2, 80, 3, 3, generator=generator)}
-    tensors[f"{layer}.lora_B.weight"] = 0.5 * torch.randn(80, 2, 1, 1, generator=generator)
+    tensors = {f"{layer}.lora_A.weight": 0.5 * torch.randn(2, 96, 3, 3, generator=generator)}
+    tensors[f"{layer}.lora_B.weight"] = 0.5 * torch.randn(96, 2, 1, 1, generator=generator)
     save_file(tensors, tmp_path / "style.safetensors")
     loras = [f"style={tmp_path / 'style.safetensors'}"]
     exact, int8 = load(copy, "eager", loras=loras), load(copy, loras=loras)

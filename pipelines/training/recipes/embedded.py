@@ -28,8 +28,6 @@ _CONTROL = (4, 8, 16, 64)
 
 #: Every noise has its picture in the data: none is drawn afresh. Score distillation has a phase of its own.
 _LATENTS = Distilling(warmup=1.0, matching=(1.0, 1.0), feature_window=3, fresh=0.0, regression=4.0, reads=True)
-#: Thin lines are decided in pixels: U-Net, ControlNet and decoder learn at once there.
-_PIXELS = Distilling(warmup=1.0, matched=False, fresh=0.0, regression=0.5, pixels=1.0, slopes=1.0, reads=True)
 
 _TEACHER = TeacherPlan(
     networks=Networks(
@@ -118,23 +116,17 @@ RECIPE = Recipe(
                 crop=16,
             ),
             PairPart(
-                name="pixels",
-                plan=Plan(steps=5500, learning_rate=1e-3, batch=16, warmup=100, ema=0.998, sample_every=500),
-                method=_PIXELS,
+                name="more",
+                plan=Plan(steps=1300, learning_rate=1e-3, batch=32, warmup=50, ema=0.997, sample_every=650),
+                method=_LATENTS,
                 crop=16,
-            ),
-            PairPart(
-                name="whole",
-                plan=Plan(steps=800, learning_rate=3e-4, batch=8, warmup=50, ema=0.995, sample_every=250),
-                method=_PIXELS,
-                words=0.4,
             ),
         ),
     ),
     controlnet=ControlNetPlan(
         distil=None,
-        one_step=Plan(steps=150, learning_rate=1e-4, batch=8, warmup=20, ema=0.98, sample_every=50),
-        method=_PIXELS,
+        one_step=Plan(steps=50, learning_rate=1e-4, batch=16, warmup=10, ema=0.98, sample_every=25),
+        method=_LATENTS,
         encoded=True,
     ),
     gan_finetune=GanPlan(plan=Plan(steps=1500, learning_rate=2e-4, batch=12, sample_every=500), critic_channels=32),
