@@ -7,7 +7,7 @@ import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
 
-from streaming import encoder, rtp, sdp
+from streaming import encoder, playout, rtp, sdp
 from streaming.errors import BadRequest, NoFreePlace, NoSuchSession
 from streaming.peer import Peer, PeerOptions, Publisher, Viewer
 from streaming.service import SessionHub
@@ -23,6 +23,7 @@ class Connections:
     def __init__(self, hub: SessionHub, options: PeerOptions) -> None:
         rtp.apply()
         encoder.apply()
+        playout.apply()
         self._hub = hub
         self._options = options
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="to-rgb")

@@ -15,12 +15,12 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from typing import Any
 
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCRtpTransceiver, RTCSessionDescription
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
 from aiortc.mediastreams import MediaStreamTrack
 from aiortc.sdp import candidate_from_sdp
 
-from streaming import rate, sdp
+from streaming import playout, rate, sdp
 from streaming.control_channel import ControlChannel
 from streaming.errors import BadRequest
 from streaming.service import Json, LiveSession, Unsubscribe
@@ -145,12 +145,13 @@ class Peer:
     def _let_go(self) -> None:
         """Stop what the subclass started."""
 
-    def _prefer_codecs(self, track_or_kind: MediaStreamTrack | str, direction: str) -> None:
+    def _prefer_codecs(self, track_or_kind: MediaStreamTrack | str, direction: str) -> RTCRtpTransceiver:
         transceiver = self.connection.addTransceiver(track_or_kind, direction=direction)
         ranks = {f"video/{name}".lower(): rank for rank, name in enumerate(self.options.codecs)}
         capabilities = RTCRtpReceiver.getCapabilities("video").codecs
         known = [codec for codec in capabilities if codec.mimeType.lower() in {*ranks, "video/rtx"}]
         transceiver.setCodecPreferences(sorted(known, key=lambda codec: ranks.get(codec.mimeType.lower(), len(ranks))))
+        return transceiver
 
     def _refuse_audio(self) -> None:
         for transceiver in self.connection.getTransceivers():
@@ -251,7 +252,7 @@ class Viewer(Peer):
         self.outgoing = OutgoingVideo()
 
     def _prepare(self) -> None:
-        self._prefer_codecs(self.outgoing, "sendonly")
+        playout.ask(self._prefer_codecs(self.outgoing, "sendonly").sender)
 
     def _up(self) -> None:
         self._unsubscribe.append(self.session.subscribe(self.outgoing.offer))
