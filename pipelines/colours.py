@@ -40,6 +40,18 @@ class ColourEncoder(nn.Module):
         return (latents - self.shift_factor) * self.scaling_factor
 
 
+class ColourEntry(nn.Module):
+    """Noise to noise with the colours of camera pictures."""
+
+    def __init__(self, encoder: ColourEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, noise: Tensor, pictures: Tensor, strength: Tensor) -> Tensor:
+        """``noise``: B×C×h×w. ``pictures``: B×3×H/4×W/4 in [-1, 1]. ``strength``: B, 0..1. Returns x_T, B×C×h×w."""
+        return enter(noise, self.encoder(pictures), strength)
+
+
 def enter(noise: Tensor, colours: Tensor, strength: Tensor) -> Tensor:
     """x_T with ``strength`` (B, 0..1) of its low band exchanged for ``colours`` (B×C×h/4×w/4), both B×C×h×w."""
     own = F.avg_pool2d(noise, BAND)

@@ -67,7 +67,7 @@ class SDXSPipeline:
         encoders = [encoder.to(self.device) for encoder in checkpoint.text_encoders]
         self._encode_prompt = PromptEncoder(checkpoint.tokenizers, encoders)
         self._noise = NoiseBank(device=self.device, dtype=self.dtype)
-        self._encode_colours = colour.ColourEncoder(checkpoint.vae).to(self.device)
+        self._entry = colour.ColourEntry(colour.ColourEncoder(checkpoint.vae)).to(self.device)
         networks = list({id(net): net for net in checkpoint.controlnets.values()}.values())
         self._nets = {kind: _place(net, networks) for kind, net in checkpoint.controlnets.items()}
         graph = PaintGraph(
@@ -295,8 +295,8 @@ class SDXSPipeline:
         if colours is None or not any(each.init_strength for each in settings):
             return noise
         strength = self._strength(tuple(each.init_strength for each in settings))
-        band = self._encode_colours(colour.normalise(colours.to(self.device), self.dtype))
-        return colour.enter(noise, band, strength)
+        pictures = colour.normalise(colours.to(self.device), self.dtype)
+        return self._backend.enter(self._entry, noise, pictures, strength).to(noise.dtype)
 
     def _strength(self, numbers: tuple[float, ...]) -> Tensor:
         """Kept on the device: to bring them there makes the host wait for it."""

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from pipelines.colours import ColourEntry
 from pipelines.fold import Constants
 from pipelines.frame_graph import Form
 from pipelines.graph import PaintInputs
@@ -58,6 +59,9 @@ class Backend(Protocol):
 
     def paint(self, frames: FrameInputs, nets: tuple[int, ...], form: Form, size: Size) -> Tensor:
         """uint8 pictures of ``size`` in ``form``. What it returns may be written over by the next call but one."""
+
+    def enter(self, entry: ColourEntry, noise: Tensor, pictures: Tensor, strength: Tensor) -> Tensor:
+        """``entry(noise, pictures, strength)``; the entry is the same in all calls."""
 
     def sizes(self, offered: Sequence[Size]) -> Sequence[Size]:
         """Those of the (height, width) that it paints without a delay; the first of them always is."""

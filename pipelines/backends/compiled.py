@@ -14,6 +14,7 @@ from pipelines.backends.pictures import Pictures
 from pipelines.backends.replay import CudaGraphs, PlainRecorder, Recorder, Work
 from pipelines.backends.static_features import StaticFeatures, keys_of
 from pipelines.backends.static_inputs import StaticInputs
+from pipelines.colours import ColourEntry
 from pipelines.errors import BackendError
 from pipelines.fold import Constants, Folded
 from pipelines.frame_graph import FORMS, Form, FrameGraph
@@ -88,6 +89,11 @@ class CompiledBackend:
         self._descend(frames, batch)
         paint()
         return self._pictures_of(form, size).hand_out(count)
+
+    @torch.inference_mode()
+    def enter(self, entry: ColourEntry, noise: Tensor, pictures: Tensor, strength: Tensor) -> Tensor:
+        start: Tensor = entry(noise, pictures, strength)
+        return start
 
     def sizes(self, offered: Sequence[Size]) -> Sequence[Size]:
         """The first, and those that were prepared: each takes the time of compiling once more."""

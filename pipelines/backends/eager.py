@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pipelines.backends.base import CPU_BATCHES, GPU_BATCHES, FrameInputs, Size, stack_frames
+from pipelines.colours import ColourEntry
 from pipelines.fold import Constants
 from pipelines.frame_graph import Form, FrameGraph
 from pipelines.graph import PaintGraph, PaintInputs
@@ -43,6 +44,11 @@ class EagerBackend:
         inputs, inverted = stack_frames(frames)
         pictures: Tensor = self._frames(inputs, inverted, nets, form, size)
         return pictures
+
+    @torch.inference_mode()
+    def enter(self, entry: ColourEntry, noise: Tensor, pictures: Tensor, strength: Tensor) -> Tensor:
+        start: Tensor = entry(noise, pictures, strength)
+        return start
 
     def sizes(self, offered: Sequence[Size]) -> Sequence[Size]:
         return offered

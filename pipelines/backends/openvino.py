@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from pipelines.backends.openvino_pieces import Pieces
 from pipelines.backends.openvino_request import Request
 from pipelines.backends.processor import cpu, intel_gpu
 from pipelines.backends.quantised import Form as Int8Form
+from pipelines.colours import ColourEntry
 from pipelines.errors import BackendError
 from pipelines.fold import Constants, Folded
 from pipelines.frame_graph import Form
@@ -89,6 +90,11 @@ class OpenVINOBackend:
             request.give("inverted", torch.tensor(frames.inverted, dtype=torch.float32) * 255)
         return request()[0]
 
+    def enter(self, entry: ColourEntry, noise: Tensor, pictures: Tensor, strength: Tensor) -> Tensor:
+        # Not by torch: its threads, once woken, spin for a while on the cores that the picture is painted on next.
+        given = {"noise": noise.float(), "pictures": pictures.float(), "strength": strength.float()}
+        return self._run("entry", lambda: self.pieces.entry(entry), given)[0]
+
     @property
     def rest(self) -> str:
         """The precision of what isn't int8: f32, or bf16 where the CPU has it."""
@@ -132,13 +138,17 @@ class OpenVINOBackend:
         return self._features.get((id(noise), id(constants)), make)[0]
 
     def _descend(self, noise: Tensor, embeddings: Tensor, temb: Tensor) -> Features:
-        given = {"noise": noise, "embeddings": embeddings, "temb": temb}
+        return self._run("descent", self.pieces.descent, {"noise": noise, "embeddings": embeddings, "temb": temb})
+
+    def _run(self, name: str, model: Callable[[], Any], given: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """A piece by itself, in full precision."""
         shapes = {name: tuple(each.shape) for name, each in given.items()}
-        key = (self._tag, "descent", *shapes.values())
-        request = self._requests.get(key, lambda: Request(self._core, self.pieces.descent(), shapes, self._exact))
-        for name, tensor in given.items():
-            request.give(name, tensor)
-        return tuple(each.clone() for each in request())
+        key = (self._tag, name, *shapes.values())
+        request = self._requests.get(key, lambda: Request(self._core, model(), shapes, self._exact))
+        for each, tensor in given.items():
+            request.give(each, tensor)
+        # Copied by numpy, for the same reason as in ``enter``.
+        return tuple(torch.from_numpy(each.numpy().copy()) for each in request())
 
     def _request(self, kind: Kind, given: dict[str, Any]) -> Request:
         shapes = {name: tuple(getattr(each, "shape", each)) for name, each in given.items()}

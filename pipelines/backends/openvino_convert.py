@@ -127,5 +127,5 @@ def _open(example: Tensor) -> Any:
     """Channels, the number of maps and the width of embeddings stay; batch, length and picture's size are left open."""
     import openvino
 
-    kept = {2: (1,), 3: (2,), 4: (1,), 5: (1, 2)}[example.ndim]
+    kept = {1: (), 2: (1,), 3: (2,), 4: (1,), 5: (1, 2)}[example.ndim]
     return openvino.PartialShape([size if axis in kept else -1 for axis, size in enumerate(example.shape)])

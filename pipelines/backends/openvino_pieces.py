@@ -51,6 +51,15 @@ class Pieces:
             name, lambda: Control(grey(network) if channels == 1 else network, self._graph.step), channels
         )
 
+    def entry(self, entry: nn.Module) -> Any:
+        """How colours enter the noise, which isn't in the graph (``pipelines.colours``)."""
+        if "entry" not in self._models:
+            pictures, strength = torch.zeros(2, 3, 16, 16), torch.ones(2)
+            given = {"noise": self._examples["noise"], "pictures": pictures, "strength": strength}
+            entry = entry.float().eval()
+            self._models["entry"] = converted(entry, "entry", self._core, lambda: convert(entry, given), _save)
+        return self._models["entry"]
+
     def unet_changed(self) -> None:
         """Its weights are others now, or those of the beginning again."""
         self._is_original = bool(self._shipped) and weights_digest(self._graph.unet) == self._original

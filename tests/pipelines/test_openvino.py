@@ -75,6 +75,21 @@ def test_coloured_maps(eager: SDXSPipeline, ours: SDXSPipeline) -> None:
     assert (ours(control, [CANNY]) - eager(control, [CANNY])).abs().max() < 1e-3
 
 
+@pytest.mark.parametrize("side", [128, 192])
+def test_the_camera_s_colours_are_eagers(eager: SDXSPipeline, ours: SDXSPipeline, side: int) -> None:
+    settings = CANNY.replace(init_strength=0.8)
+    random = torch.Generator().manual_seed(3)
+    seen = [torch.randint(0, 256, (1, side // 4, side // 4, 3), dtype=torch.uint8, generator=random) for _ in range(2)]
+    painted = [ours.paint_uint8(maps(settings, side), [settings], colours) for colours in seen]
+    assert (painted[0].int() - painted[1].int()).abs().max() > 10
+    for colours, picture in zip(seen, painted, strict=True):
+        expected = eager.paint_uint8(maps(settings, side), [settings], colours)
+        assert (picture.int() - expected.int()).abs().max() <= 1
+    control = maps(settings, side)[:, :, None].expand(-1, -1, 3, -1, -1) / 255
+    pictures = [pipe(control, [settings], colours=seen[0]) for pipe in (ours, eager)]
+    assert (pictures[0] - pictures[1]).abs().max() < 1e-3
+
+
 def test_batches_of_several_settings(eager: SDXSPipeline, ours: SDXSPipeline) -> None:
     settings = [CANNY, CANNY.replace(prompt="comic book", seed=9), CANNY.replace(conditioning_scale=0.2)]
     drawn = maps(CANNY, batch=3)
