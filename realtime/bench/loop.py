@@ -23,6 +23,8 @@ from realtime.bench.lines import conditioners, included, lines
 from realtime.bench.picture import moving_picture
 from realtime.bench.report import Cell, Report, Row, percentile
 from realtime.bench.weights import subject
+from realtime.fit import shrink
+from realtime.prepare import COLOUR_SHRINK
 
 #: Frames in one measured block; blocks of all kinds take turns.
 BLOCK = 40
@@ -120,9 +122,17 @@ def bare(pipe: SDXSPipeline, settings: Settings, *, draws: bool) -> Paint:
             kept[id(image)] = draw(image)[None]
         return kept[id(image)]
 
+    def colours_of(image: NDArray[np.uint8]) -> torch.Tensor | None:
+        if settings.init_strength == 0:
+            return None
+        return torch.from_numpy(shrink(image, (pipe.size[0] // COLOUR_SHRINK, pipe.size[1] // COLOUR_SHRINK)))[None].to(
+            pipe.device
+        )
+
     def paint(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         maps = torch.from_numpy(map_of(image))[None].to(pipe.device)
-        picture: NDArray[np.uint8] = pipe.paint_uint8(maps, [settings], form=form)[0].cpu().numpy()
+        colours = colours_of(image)
+        picture: NDArray[np.uint8] = pipe.paint_uint8(maps, [settings], colours, form=form)[0].cpu().numpy()
         return picture
 
     return paint
