@@ -12,9 +12,9 @@ from pipelines.training.data.maps import webcam_edges
 from pipelines.training.drawn.canvases import random_crop
 from pipelines.training.drawn.scenes import Plan, random_field
 from pipelines.training.drawn.sketches import sketch
-from pipelines.training.drawn.steadying import clean_edges, joined, settled
+from pipelines.training.drawn.steadying import LEAST, clean_edges, joined
 from pipelines.training.drawn.subjects import Cutout
-from pipelines.training.drawn.thinning import Edges, thinned
+from pipelines.training.drawn.thinning import Edges, without_specks
 
 Picture = NDArray[np.uint8]
 
@@ -25,21 +25,23 @@ _GRADED = 0.07  # how much lighter a subject's ground is at the top than in the 
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """``picture``: what the camera sees, uint8 H×W×3 RGB. ``map``: uint8 H×W, white on black. ``lines``: 0 or 255."""
+    """``picture``: what the camera sees, uint8 H×W×3 RGB. ``map``: uint8 H×W, white on black. ``lines``: 0 or 255;
+    ``shown``: how much of them is to be seen, 0..1."""
 
     picture: Picture
     map: NDArray[np.uint8]
     lines: Edges
+    shown: float = 1.0
 
 
 def stage_canvas(canvas: Picture, size: int, plan: Plan, rng: np.random.Generator) -> Staged:
-    """A crop of a canvas; its lines are thinned to the plan's strength, its map shows all of them."""
+    """A crop of a canvas, whose lines fade with the plan's strength; its map shows all of them."""
     for _ in range(4):
         crop = random_crop(canvas, size, rng)
         drawn, lines = _mapped(crop, None, plan, rng)
         if (lines > 0).mean() > _BARE:
             break
-    return Staged(picture=crop, map=drawn, lines=thinned(lines, plan.strength))
+    return Staged(picture=crop, map=drawn, lines=lines, shown=plan.strength)
 
 
 def stage_subject(
@@ -70,9 +72,8 @@ def _mapped(
     if plan.sketched:
         return sketch(picture, outline, rng)
     edges = webcam_edges(picture, rng)
-    clean = clean_edges(picture, edges)
-    lines = settled(edges, clean)
-    return edges, lines if outline is None else joined(joined(lines, clean), outline, within=3)
+    lines = without_specks(edges, LEAST)  # what else is noise can't be told from near
+    return edges, lines if outline is None else joined(joined(lines, clean_edges(picture, edges)), outline, within=3)
 
 
 def _ground(field: NDArray[np.float32], size: int) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What of a noisy edge map is real: the lines that are painted, though the map flickers."""
+"""Lines of a picture without noise, which a subject known from its words is painted with in any case."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.training.drawn.thinning import Edges, without_specks
+from pipelines.training.drawn.thinning import Edges
 
 Picture = NDArray[np.uint8]
 
-_LEAST = 6  # pixels of a line that is no speck
+LEAST = 6  # pixels of a line that is no speck
 _LOWS = (60.0, 85.0, 120.0, 160.0)  # Canny's lower thresholds that maps are drawn with; the upper is twice as high
 _NEXT = np.ones((3, 3), np.uint8)  # lines within a pixel and its diagonal agree
-_BREAK = 5  # pixels, from which on a break is no flicker; one more at either end is next to the line
 
 
 def clean_edges(picture: Picture, like: Edges | None = None) -> Edges:
@@ -23,19 +22,6 @@ def clean_edges(picture: Picture, like: Edges | None = None) -> Edges:
     near = cv2.dilate(like, _NEXT)
     tried = [np.asarray(cv2.Canny(picture, low, 2 * low), np.uint8) for low in _LOWS]
     return max(tried, key=lambda edges: _agreement(edges, like, near))
-
-
-def settled(edges: Edges, clean: Edges) -> Edges:
-    """The lines of the map ``edges`` that ``clean`` knows too, where the map has them, drawn through short breaks.
-
-    Specks, and lines that only the noise drew, are left out.
-    """
-    clean = without_specks(clean, _LEAST)
-    agreed = without_specks(edges & cv2.dilate(clean, _NEXT), _LEAST)
-    apart = clean & ~cv2.dilate(agreed, _NEXT)
-    breaks = cv2.dilate(apart & ~without_specks(apart, _BREAK), _NEXT) & clean
-    hair_breaks = cv2.morphologyEx(agreed, cv2.MORPH_CLOSE, _NEXT) & (clean | edges)
-    return np.asarray(agreed | breaks | hair_breaks, np.uint8)
 
 
 def joined(edges: Edges, more: Edges, within: int = 1) -> Edges:

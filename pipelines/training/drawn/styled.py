@@ -25,6 +25,7 @@ Picture = NDArray[np.uint8]
 Field = NDArray[np.float32]
 
 _NAMES = tuple(STYLES)
+_NO_COLOURS = np.zeros((0, 0, 3), np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ class Styled:
             ) from None
         if not (len(self._canvases) and len(self._subject_names) == len(self._subjects) > 0):
             raise TrainingError(f"The files in {place} don't belong together: run the prepare command again.")
-        self._last: tuple[tuple[int, bytes], Staged, Image] | None = None
+        self._last: tuple[tuple[int, bytes], Staged, Image, Image] | None = None
         count = self.scene_count * self.group
         self.names, self.prompts = Lazy(count, self._name), Lazy(count, self._prompt)
 
@@ -91,9 +92,13 @@ class Styled:
         plan = self.plan(index)
         if field is None:
             field = scenes.random_field(np.random.default_rng((17, index // self.group)))
-        staged, colours = self._coloured(index // self.group, plan, field)
+        staged, colours, bare = self._coloured(index // self.group, plan, field)
         prompt, tint = self._said(index, plan)
-        picture = draw(Scene(staged.lines, colours, tint), self._style(index, plan))
+        style = self._style(index, plan)
+        picture = draw(Scene(staged.lines, colours, tint), style)
+        if staged.shown < 1:
+            without = draw(Scene(np.zeros_like(staged.lines), bare, tint), style)
+            picture = without + staged.shown * (picture - without)
         return Example(
             picture=np.rint(picture * 255).astype(np.uint8),
             map=staged.map.copy(),
@@ -102,7 +107,7 @@ class Styled:
             colours=_shrunk(staged.picture) if plan.camera else None,
         )
 
-    def _coloured(self, scene: int, plan: scenes.Plan, field: Field) -> tuple[Staged, Image]:
+    def _coloured(self, scene: int, plan: scenes.Plan, field: Field) -> tuple[Staged, Image, Image]:
         """What is to be drawn, and its colours; kept for the neighbour, which shows the same in another style."""
         key = (scene, field.tobytes())
         if self._last is None or self._last[0] != key:
@@ -110,7 +115,9 @@ class Styled:
             seen = staged.picture
             if plan.kind == "canvas" and not plan.camera:
                 seen = np.rint(from_field(field, seen.shape[:2]) * 255).astype(np.uint8)
-            self._last = key, staged, region_colours(seen, staged.lines)
+            nowhere = np.zeros_like(staged.lines)
+            bare = region_colours(seen, nowhere) if staged.shown < 1 else _NO_COLOURS
+            self._last = key, staged, region_colours(seen, staged.lines), bare
         return self._last[1:]
 
     def _staged(self, plan: scenes.Plan, field: Field, rng: np.random.Generator) -> Staged:

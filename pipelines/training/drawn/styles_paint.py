@@ -23,8 +23,8 @@ WEAVE = (0.25 * (np.cos(_ROWS * np.pi / 2) * np.cos(_COLUMNS * np.pi / 4))).asty
 
 def stained_glass(scene: Scene) -> Image:
     """Jewel panes, lit from behind and brightest in their middle, in dark lead."""
-    glass = _deeper(paint(scene, 1.3), 1.5)
-    lit = 0.70 + 0.46 * (1 - scene.near(9))
+    glass = _deeper(paint(scene, 1.4), 1.9)
+    lit = 0.62 + 0.74 * (1 - scene.near(9))
     panes = np.clip(glass * lit[..., None], 0, 1)
     lead = scene.line(2.5)
     sheen = np.clip(shifted(scene.line(1.6), -1, -1) - scene.line(1.6), 0, 1)
@@ -32,11 +32,11 @@ def stained_glass(scene: Scene) -> Image:
 
 
 def comic(scene: Scene) -> Image:
-    """Flat loud colours in few steps of light, dots of the printing screen in the shadows, bold black outlines."""
-    colours = paint(scene, 1.3)
+    """Few steps of light on newsprint, blue in the shadows with dots of the printing screen, bold black outlines."""
+    colours = _graded(paint(scene, 1.6), (0.06, 0.10, 0.36), (1.0, 0.97, 0.78), 0.25)
     light = lightness(colours)
     loud = _in_steps(np.clip(colours * (1.12 * step(light, -0.1, 0.55))[..., None], 0, 1), 4, 0.7)
-    dots = step(4.3 * (1 - light) - tiled(DOTS, scene), -0.8, 0.8) * 0.10
+    dots = step(4.3 * (1 - light) - tiled(DOTS, scene), -1.1, 1.1) * 0.15
     return mix(loud * (1 - dots)[..., None], flat(scene, 0.05, 0.04, 0.07), scene.line(2.4))
 
 
@@ -52,39 +52,46 @@ def watercolour(scene: Scene) -> Image:
 
 def oil(scene: Scene) -> Image:
     """Thick saturated paint, brushed along the edges, lit from the upper left, with contours of the same paint."""
-    body = _deeper(paint(scene, 1.2), 1.15)
+    body = _graded(_deeper(paint(scene, 1.2), 1.3), (0.13, 0.07, 0.03), (0.93, 0.80, 0.50), 0.30)
     strokes = _strokes(scene)
     right, down = _slopes(scene.glow(2.0))
     relief = np.clip(-2.4 * (right + down), -0.25, 0.35)
-    lit = 1 + 0.085 * strokes + relief
+    lit = 1 + 0.08 * strokes + relief
     hues = np.array([0.030, 0.0, -0.040], np.float32) * strokes[..., None]  # warm on a stroke's back, cool beside it
     varnish = np.array([1.04, 0.99, 0.90], np.float32)
     painted = np.clip((body * lit[..., None] + hues) * varnish, 0, 1)
-    umber = 0.25 * body + np.array([0.06, 0.03, 0.01], np.float32)
+    umber = 0.20 * body + np.array([0.05, 0.025, 0.01], np.float32)
     return mix(painted, umber, scene.line(1.9) * (0.95 - 0.3 * scene.crowd))
 
 
 def toy(scene: Scene) -> Image:
     """Smooth plastic cushions under a soft lamp, with highlights and creases."""
-    body = paint(scene, 1.45)
+    body = 0.76 * paint(scene, 1.45) + np.float32(0.24)
     right, down = (blurred(slope, 2.0) * (1 - 0.6 * scene.crowd) for slope in scene.relief)
     normal = np.stack([-right * 0.42, -down * 0.42, np.ones_like(right)], -1)
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     diffuse = np.clip(normal @ LAMP, 0, 1)
     shine = step(normal @ HALFWAY, 0.955, 0.995) * scene.near(16)
-    shade = (0.62 + 0.62 * diffuse) * (1 - 0.28 * scene.near(3))
+    shade = (0.55 + 0.70 * diffuse) * (1 - 0.28 * scene.near(3))
     shade = shade * (1 - 0.20 * np.clip(blurred(shifted(scene.edges, 5, 6), 4) * 2.5, 0, 1))
     plastic = np.clip(body * shade[..., None] + 0.34 * shine[..., None], 0, 1)
     return mix(plastic, 0.26 * body, scene.line(1.7) * (0.95 - 0.3 * scene.crowd))
 
 
 def pixel_art(scene: Scene) -> Image:
-    """Blocks of four pixels in few steps of light, outlined darkly in blocks of two."""
-    colours = _blocks(paint(scene, 1.5), 4)
+    """Blocks of four pixels from a console's palette, violet to pale green, outlined darkly in blocks of two."""
+    colours = _graded(_blocks(paint(scene, 1.5), 4), (0.20, 0.05, 0.48), (0.86, 1.0, 0.70), 0.42)
     levels = _in_steps(colours, 6, 0.8, soft=0.1)
-    levels = levels * (1 - 0.06 * tiled(GRID, scene))[..., None]
+    levels = levels * (1 - 0.07 * tiled(GRID, scene))[..., None]
     outline = _blocks(scene.edges, 2)
     return mix(levels, 0.20 * levels, step(outline, 0.2, 0.5))
+
+
+def _graded(colours: Image, dark: tuple[float, float, float], pale: tuple[float, float, float], amount: float) -> Image:
+    """Pulled towards a scale from ``dark`` to ``pale``, as light as they were: the tone a style is known by."""
+    low, high = np.array(dark, np.float32), np.array(pale, np.float32)
+    scale = low + (high - low) * lightness(colours)[..., None]
+    return (colours + np.float32(amount) * (scale - colours)).astype(np.float32)
 
 
 def _in_steps(colours: Image, count: int, amount: float, soft: float = 0.3) -> Image:

@@ -1,5 +1,6 @@
 """What the embedded model learns from: pairs of a scene, told by index and colour field alone."""
 
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -10,8 +11,10 @@ from pipelines.errors import TrainingError
 from pipelines.training.data.dataset import open_data
 from pipelines.training.drawn import scenes
 from pipelines.training.drawn.captions import COLOURS, WORDINGS
+from pipelines.training.drawn.steadying import LEAST
 from pipelines.training.drawn.styled import Example, Styled
 from pipelines.training.drawn.styles import STYLES
+from pipelines.training.drawn.thinning import without_specks
 from tests.pipelines.training.small_world import SUBJECTS, small_world
 
 SIZE = 128
@@ -141,15 +144,27 @@ def test_camera_colours_don_t_hear_the_field_and_others_do(styled: Styled) -> No
         assert (np.abs(one - other).max() > 40) != camera
 
 
-def test_a_weak_map_leaves_lines_out_of_the_picture_and_not_out_of_the_map(styled: Styled) -> None:
-    shares = []
-    for index in range(0, 600, 2):
+def test_a_weak_map_s_lines_are_all_there_and_faint(styled: Styled, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = first(styled, kind="canvas", sketched=False, camera=False)
+    own = styled.plan(index)
+    shown = {}
+    for strength in (0.0, 0.3, 0.6, 1.0):
+        monkeypatch.setattr(styled, "plan", lambda _, s=strength: dataclasses.replace(own, strength=s))
+        styled._last = None
+        shown[strength] = styled.example(index, a_field())
+    whole, none = (shown[strength].picture.astype(float) for strength in (1.0, 0.0))
+    assert np.abs(whole - none).max() > 100
+    for strength in (0.3, 0.6):
+        np.testing.assert_array_equal(shown[strength].map, shown[1.0].map)
+        assert np.abs(shown[strength].picture - (none + strength * (whole - none))).max() <= 1
+
+
+def test_all_lines_of_a_map_but_its_specks_are_painted(styled: Styled) -> None:
+    for index in range(0, 400, 2):
         plan = styled.plan(index)
-        if plan.kind == "canvas" and not plan.sketched and (plan.strength == 1 or plan.strength < 0.3):
+        if plan.kind == "canvas" and not plan.sketched:
             staged = styled._staged(plan, a_field(), np.random.default_rng((12, index // 2)))
-            shares.append((plan.strength, np.count_nonzero(staged.lines) / max(1, np.count_nonzero(staged.map))))
-    assert np.mean([share for strength, share in shares if strength == 1]) > 0.85
-    assert np.mean([share for strength, share in shares if strength < 0.3]) < 0.45
+            np.testing.assert_array_equal(staged.lines, without_specks(staged.map, LEAST))
 
 
 def test_a_tint_reaches_picture_and_words(styled: Styled) -> None:
