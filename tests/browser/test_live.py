@@ -86,7 +86,7 @@ async def test_a_webcam_comes_back_painted(pipe: SDXSPipeline, clip: Path) -> No
         await until(page, "window.shown.filter(each => each.counter !== null).length >= 40")
         counters = [each["counter"] for each in await page.evaluate("window.shown") if each["counter"] is not None]
         steps = [(after - before) % 90 for before, after in pairwise(counters)]
-        # One picture may be read twice: it is drawn when the page finds time to, and may be the next callback's already.
+        # One picture may be read twice: it is drawn when the page gets to it, and may be the next callback's by then.
         assert all(0 <= step < 45 for step in steps), counters
         assert len(set(counters)) >= 20
 
