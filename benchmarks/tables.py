@@ -158,8 +158,8 @@ def summary(reports: Reports) -> str:
             f"- The loop at full speed, drawing canny maps as it goes, costs {loop['overhead over the bare model']} "
             "over the bare model without them, "
             f"{loop['overhead over canny then model']} over canny and model in a row.",
-            f"- {figures['sessions']['users with both']} users of 30 frames/s share this machine with pictures younger "
-            "than 100 ms (p95) and 24 frames/s or more each.",
+            f"- {_users(figures['sessions']['users with both'])} this machine with pictures younger than 100 ms (p95) "
+            "and 24 frames/s or more each.",
             f"- Capture to displayed picture in Chromium on the same machine, 512² at 30 frames/s: p50 "
             f"{age['p50_ms']:.0f} ms, p95 {age['p95_ms']:.0f} ms; less the model's {figures['e2e']['model ms']} ms: "
             f"{without['p50_ms']:.0f} and {without['p95_ms']:.0f}.",
@@ -169,6 +169,10 @@ def summary(reports: Reports) -> str:
             f"Measured: {about(reports['model'])}",
         ]
     )
+
+
+def _users(count: Any) -> str:
+    return "One user of 30 frames/s has" if count == 1 else f"{count} users of 30 frames/s share"
 
 
 def targets(reports: Reports, devices: Mapping[str, Reports]) -> str:
