@@ -23,8 +23,8 @@ WEAVE = (0.25 * (np.cos(_ROWS * np.pi / 2) * np.cos(_COLUMNS * np.pi / 4))).asty
 
 def stained_glass(scene: Scene) -> Image:
     """Jewel panes, lit from behind and brightest in their middle, in dark lead."""
-    glass = _deeper(paint(scene, 1.4), 1.9)
-    lit = 0.62 + 0.74 * (1 - scene.near(9))
+    glass = _deeper(paint(scene, 1.4), 1.5)
+    lit = 0.70 + 0.50 * (1 - scene.near(9))
     panes = np.clip(glass * lit[..., None], 0, 1)
     lead = scene.line(2.5)
     sheen = np.clip(shifted(scene.line(1.6), -1, -1) - scene.line(1.6), 0, 1)
@@ -47,7 +47,7 @@ def watercolour(scene: Scene) -> Image:
     thickness = (0.20 + 0.36 * scene.near(30)) * (1 - 0.55 * gap) + 0.55 * scene.near(3) * (1 - gap)
     paper = flat(scene, 0.985, 0.978, 0.960) - (0.030 * tiled(WEAVE, scene))[..., None]
     washed: Image = paper * np.power(pigment, thickness[..., None])
-    return mix(washed, 0.70 * _deeper(pigment, 1.6), scene.line(1.6) * (0.9 - 0.25 * scene.crowd))
+    return mix(washed, 0.52 * _deeper(pigment, 1.6), scene.line(1.7) * (0.92 - 0.25 * scene.crowd))
 
 
 def oil(scene: Scene) -> Image:
@@ -60,8 +60,8 @@ def oil(scene: Scene) -> Image:
     hues = np.array([0.030, 0.0, -0.040], np.float32) * strokes[..., None]  # warm on a stroke's back, cool beside it
     varnish = np.array([1.04, 0.99, 0.90], np.float32)
     painted = np.clip((body * lit[..., None] + hues) * varnish, 0, 1)
-    umber = 0.20 * body + np.array([0.05, 0.025, 0.01], np.float32)
-    return mix(painted, umber, scene.line(1.9) * (0.95 - 0.3 * scene.crowd))
+    umber = 0.12 * body + np.array([0.05, 0.025, 0.01], np.float32)
+    return mix(painted, umber, scene.line(2.2) * (0.97 - 0.2 * scene.crowd))
 
 
 def toy(scene: Scene) -> Image:
@@ -75,7 +75,7 @@ def toy(scene: Scene) -> Image:
     shade = (0.55 + 0.70 * diffuse) * (1 - 0.28 * scene.near(3))
     shade = shade * (1 - 0.20 * np.clip(blurred(shifted(scene.edges, 5, 6), 4) * 2.5, 0, 1))
     plastic = np.clip(body * shade[..., None] + 0.34 * shine[..., None], 0, 1)
-    return mix(plastic, 0.26 * body, scene.line(1.7) * (0.95 - 0.3 * scene.crowd))
+    return mix(plastic, 0.20 * body, scene.line(1.9) * (0.95 - 0.2 * scene.crowd))
 
 
 def pixel_art(scene: Scene) -> Image:
