@@ -188,6 +188,7 @@ def teacher(reports: Reports) -> str:
         ]
         for label, metric, ours in (
             ("edge skill", "edge-skill", one),
+            ("style accuracy, each by a judge trained on its own pictures", "style-accuracy", one),
             ("style accuracy, judge trained on the teacher's pictures", "style-accuracy", reports["by-teacher"]),
         )
     ]
