@@ -143,7 +143,7 @@ def _unpack_npm(source: Source, folder: Path) -> None:
 def _unpack_debian(source: Source, folder: Path) -> None:
     _client("apt-get", ["download", "-q", f"{source.name}={source.version}"], folder, source)
     (archive,) = folder.glob("*.deb")
-    _client("dpkg-deb", ["-x", str(archive), "."], folder, source)
+    _client("dpkg-deb", ["-x", archive.name, "."], folder, source)
     archive.unlink()
 
 
