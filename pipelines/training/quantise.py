@@ -162,8 +162,8 @@ def _halved(model: Any) -> Any:
 def _nncf() -> tuple[Any, Any]:
     """The package and its module of range estimators."""
     try:
-        import nncf  # type: ignore[import-not-found]
-        from nncf.quantization import range_estimator  # type: ignore[import-not-found]
+        import nncf
+        from nncf.quantization import range_estimator
     except ImportError:
         raise PipelineError("Quantising needs NNCF: pip install 'sdxs-live[quantise]'.") from None
     return nncf, range_estimator
