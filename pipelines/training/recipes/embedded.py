@@ -84,7 +84,7 @@ RECIPE = Recipe(
     encoded=EncodedPlan(count=20_000, held_out=256),
     samples=SamplesPlan(count=1024, held_out=64, steps=12, guidance=1.0, batch=16),
     decoder=DecoderPlan(
-        plan=Plan(steps=1500, learning_rate=1e-3, batch=16, warmup=50, ema=0.99, sample_every=250),
+        plan=Plan(steps=8000, learning_rate=1e-3, batch=16, warmup=50, ema=0.997, sample_every=1000),
         channels=32,
         blocks=(3, 3, 2, 0),
         critic_channels=32,
