@@ -26,7 +26,7 @@ class ColourEncoder(nn.Module):
         super().__init__()
         self.encoder = vae.encoder
         self.quant_conv = getattr(vae, "quant_conv", None)
-        self.tiny = self.quant_conv is None and type(vae).__name__ == "AutoencoderTiny"
+        self.tiny = self.quant_conv is None and type(vae).__name__ in ("AutoencoderTiny", "AutoencoderSubpixel")
         self.scaling_factor = float(vae.config.scaling_factor)
         self.shift_factor = float(getattr(vae.config, "shift_factor", None) or 0.0)
 

@@ -13,7 +13,7 @@ from pipelines.parts import text_encoders
 from pipelines.reading import read_json
 from pipelines.sampler import one_step
 
-_UNETS, _VAES = {"UNet2DConditionModel"}, {"AutoencoderTiny", "AutoencoderKL"}
+_UNETS, _VAES = {"UNet2DConditionModel"}, {"AutoencoderTiny", "AutoencoderKL", "AutoencoderSubpixel"}
 _TEXTS = {"CLIPTextModel", "CLIPTextModelWithProjection"}
 #: How a decoder's side relates to the latents': what every size in this package is built on.
 _SCALE = 8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import importlib.metadata
 import json
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ _CLASSES = {
     "ControlNetModel": "diffusers",
     "AutoencoderTiny": "diffusers",
     "AutoencoderKL": "diffusers",
+    "AutoencoderSubpixel": "pipelines.subpixel",
     "CLIPTextModel": "transformers",
     "CLIPTextModelWithProjection": "transformers",
 }
@@ -47,11 +49,10 @@ def make(config: Config) -> Any:
 
         given = {key: value for key, value in config.items() if key != "_class_name"}
         return getattr(transformers, name)(transformers.CLIPTextConfig(**given))
-    from diffusers import models
-
-    # diffusers writes this key of AutoencoderTiny into the file and then warns that it doesn't know it.
-    unknown = {"block_out_channels"} if name == "AutoencoderTiny" else set()
-    return getattr(models, name).from_config({key: value for key, value in config.items() if key not in unknown})
+    module = importlib.import_module(_CLASSES[name])
+    # This key of theirs is written into the file, where diffusers counts the stages; none of them takes it.
+    unknown = {"block_out_channels"} if name in ("AutoencoderTiny", "AutoencoderSubpixel") else set()
+    return getattr(module, name).from_config({key: value for key, value in config.items() if key not in unknown})
 
 
 def parameters(config: Config) -> int:

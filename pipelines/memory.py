@@ -114,6 +114,8 @@ def _words(amount: int) -> str:
 def _decoder(vae: Config) -> float:
     if layout.class_name(vae) == "AutoencoderTiny":
         return _TINY * tuple(vae.get("decoder_block_out_channels", (_TINY_WIDTH,)))[-1] / _TINY_WIDTH
+    if layout.class_name(vae) == "AutoencoderSubpixel":
+        return _TINY * vae.get("half_channels", 24) / 4 / _TINY_WIDTH  # nothing wide at the picture's own resolution
     return _KL * _widths(vae)[0] / _KL_WIDTH
 
 

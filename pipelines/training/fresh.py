@@ -21,6 +21,7 @@ from torch import nn
 from transformers.utils import logging
 
 from pipelines.presets import Preset
+from pipelines.subpixel import AutoencoderSubpixel
 from pipelines.training.removal import let_maps_through
 from pipelines.training.run import write_preset
 from pipelines.training.text import build_text_encoder
@@ -32,6 +33,8 @@ class Networks:
     """Sizes of a teacher's networks; the defaults are about a twentieth of Stable Diffusion's.
 
     ``autoencoder_channels`` of all its stages, ``encoder_blocks`` and ``decoder_blocks`` from the input to the output.
+    ``subpixel``: the autoencoder of that module, whose encoder has no blocks and whose decoder has its own at the
+    latents' resolution and at half of the picture's, the first and third of ``decoder_blocks``.
     ``channels`` of the U-Net's four stages, each of two layers; transformers of ``heads`` heads in all but the deepest.
     ``control_channels`` of the layers through which a ControlNet takes its map. ``text_length`` in tokens, the two
     marks included; ``vocabulary`` of the tokenizer, more than 514. ``pooled_text``: the prompt also joins the time
@@ -43,6 +46,7 @@ class Networks:
     autoencoder_channels: int = 64
     encoder_blocks: tuple[int, int, int, int] = (1, 3, 3, 3)
     decoder_blocks: tuple[int, int, int, int] = (3, 3, 3, 1)
+    subpixel: bool = False
     channels: tuple[int, int, int, int] = (96, 192, 256, 256)
     heads: int = 4
     norm_groups: int = 16
@@ -58,7 +62,9 @@ class Networks:
 
 def autoencoder(networks: Networks) -> Any:
     """Convolutions alone, factor 8. At first they keep the signal's scale, residual blocks are the identity, and what
-    comes out is grey."""
+    comes out is grey; a ``subpixel`` one is to start with its components."""
+    if networks.subpixel:
+        return AutoencoderSubpixel(**subpixel_sizes(networks))
     width = (networks.autoencoder_channels,) * 4
     model = AutoencoderTiny(
         latent_channels=networks.latent_channels,
@@ -79,6 +85,17 @@ def autoencoder(networks: Networks) -> Any:
     nn.init.normal_(model.decoder.layers[-1].weight, std=0.05)
     nn.init.constant_(model.decoder.layers[-1].bias, 0.5)
     return model
+
+
+def subpixel_sizes(networks: Networks) -> dict[str, int]:
+    """What such an ``AutoencoderSubpixel`` is made of."""
+    coarse, _, half, _ = networks.decoder_blocks
+    return {
+        "latent_channels": networks.latent_channels,
+        "channels": networks.autoencoder_channels,
+        "blocks": coarse,
+        "half_blocks": half,
+    }
 
 
 def unet(networks: Networks, latents: int) -> Any:

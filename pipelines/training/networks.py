@@ -142,7 +142,9 @@ def _planned(networks: fresh.Networks, latents: int) -> Layout:
     width = networks.autoencoder_channels
     return Layout(
         unet={**unet.config, "_class_name": "UNet2DConditionModel"},
-        vae=_tiny(networks.latent_channels, width, width, networks.decoder_blocks, networks.encoder_blocks),
+        vae=_tiny(networks.latent_channels, width, width, networks.decoder_blocks, networks.encoder_blocks)
+        if not networks.subpixel
+        else {"_class_name": "AutoencoderSubpixel", **fresh.subpixel_sizes(networks)},
         texts=(text,),
         controlnet={**control.config, "_class_name": "ControlNetModel"},
         tokens=networks.text_length,

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from diffusers import AutoencoderTiny
 
+from pipelines.subpixel import AutoencoderSubpixel
 from pipelines.training.data.encoded import Encoded
 
 
@@ -36,13 +37,23 @@ class Squares:
 
 
 def with_encoder_of(vae: Any, channels: int, blocks: tuple[int, ...]) -> Any:
-    """An ``AutoencoderTiny`` with the encoder of another and a decoder of its own ``channels`` and ``blocks`` from the
-    latents' resolution up: the other's where it is of the same layout."""
-    wanted = ("latent_channels", "encoder_block_out_channels", "num_encoder_blocks", "act_fn", "scaling_factor")
-    config = {name: vae.config[name] for name in wanted}
-    small = AutoencoderTiny(**config, decoder_block_out_channels=(channels,) * 4, num_decoder_blocks=blocks)
+    """An autoencoder of the class, and with the encoder, of another, and a decoder of its own ``channels`` and
+    ``blocks`` from the latents' resolution up: the other's where it is of the same layout."""
+    own = _subpixel if isinstance(vae, AutoencoderSubpixel) else _tiny
+    small = own(vae, channels, blocks)
     small.encoder.load_state_dict(vae.encoder.state_dict())
     theirs, ours = vae.decoder.state_dict(), small.decoder.state_dict()
     if {name: value.shape for name, value in theirs.items()} == {name: value.shape for name, value in ours.items()}:
         small.decoder.load_state_dict(theirs)
     return small
+
+
+def _tiny(vae: Any, channels: int, blocks: tuple[int, ...]) -> Any:
+    wanted = ("latent_channels", "encoder_block_out_channels", "num_encoder_blocks", "act_fn", "scaling_factor")
+    config = {name: vae.config[name] for name in wanted}
+    return AutoencoderTiny(**config, decoder_block_out_channels=(channels,) * 4, num_decoder_blocks=blocks)
+
+
+def _subpixel(vae: Any, channels: int, blocks: tuple[int, ...]) -> Any:
+    config = {name: vae.config[name] for name in ("latent_channels", "half_channels", "scaling_factor")}
+    return AutoencoderSubpixel(**config, channels=channels, blocks=blocks[0], half_blocks=blocks[2])

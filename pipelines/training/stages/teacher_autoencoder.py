@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderTiny
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipelines.presets import Preset
+from pipelines.subpixel import start_with_components
 from pipelines.training import fresh
 from pipelines.training.answers import mean_square
 from pipelines.training.data.dataset import Dataset
@@ -56,7 +56,10 @@ class AutoencoderPhase:
         slopes = 0.0
         if begun is not None and settings.lines is not None:
             self.name, self.plan, slopes = "teacher/lines", settings.lines, settings.slopes
-            self._vae = AutoencoderTiny.from_pretrained(begun / "vae")
+            self._vae = type(self._vae).from_pretrained(begun / "vae")
+        elif settings.networks.subpixel:
+            shown = range(min(SCALED_BY, len(train)))
+            start_with_components(self._vae, torch.stack([tensor_of(train.picture(index)) for index in shown]))
         self.players: Mapping[str, nn.Module] = {
             "autoencoder": AutoencoderPlayer(
                 self._vae, noise=settings.latent_noise, pull=settings.latent_pull, slopes=slopes

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipelines.subpixel import AutoencoderSubpixel
 from pipelines.training.answers import mean_square, without_some
 from pipelines.training.dice import Dice
 from pipelines.training.diffusion import Diffusion
@@ -21,18 +22,21 @@ class AutoencoderPlayer(nn.Module):
     """|x̂ − x| + (x̂ − x)² + γ·|∇x̂ − ∇x| + λ·E(x)² with x̂ = D(E(x) + σ·n), means over a picture's and its latents'
     numbers.
 
-    ``noise``: σ. ``pull``: λ. ``slopes``: γ.
+    ``noise``: σ. ``pull``: λ. ``slopes``: γ. An encoder that is known from the start (``subpixel``) stays as it is.
     """
 
     def __init__(self, vae: Any, *, noise: float, pull: float, slopes: float = 0.0) -> None:
         super().__init__()
-        self.vae, self._noise, self._pull, self._slopes = vae, noise, pull, slopes
+        self._parts = (vae.encoder, vae.decoder)  # in a tuple, where nn.Module doesn't find them
+        self.trained = vae.decoder if isinstance(vae, AutoencoderSubpixel) else vae
+        self._noise, self._pull, self._slopes = noise, pull, slopes
 
     def forward(self, batch: Batch, dice: Dice) -> dict[str, Tensor]:
         pictures = batch["picture"]
-        latents = encode_raw(self.vae, pictures)
+        encoder, decoder = self._parts
+        latents = encoder.layers(pictures.add(1).div(2))
         noise = dice.normal(*latents.shape[1:]).to(latents)
-        again = self.vae.decoder(latents + self._noise * noise)
+        again = decoder(latents + self._noise * noise)
         l1 = functional.l1_loss(again, pictures)
         square = functional.mse_loss(again, pictures)
         loss = l1 + square + self._pull * latents.square().mean()

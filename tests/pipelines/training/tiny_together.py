@@ -29,8 +29,8 @@ from pipelines.training.stages.unet import UNetPlan
 NETWORKS = Networks(
     latent_channels=8,
     autoencoder_channels=16,
-    encoder_blocks=(0, 1, 1, 1),
-    decoder_blocks=(1, 1, 1, 0),
+    decoder_blocks=(1, 0, 1, 0),
+    subpixel=True,
     channels=(16, 16, 32, 32),
     heads=2,
     norm_groups=8,
