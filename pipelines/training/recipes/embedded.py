@@ -1,4 +1,5 @@
-"""``embedded``: the model that ships, from free pictures and drawn styles. See its card for what was measured.
+"""``embedded``: the model that ships, from free pictures and drawn styles. See its card for what was measured, and for
+what has changed here since it was trained.
 
 U-Net and ControlNet learn together throughout, on latents made once (``data.encoded``): in a model this small, a U-Net
 that was frozen before could hardly be led by its ControlNet.
@@ -32,9 +33,9 @@ _LATENTS = Distilling(warmup=1.0, matching=(1.0, 1.0), feature_window=3, fresh=0
 _TEACHER = TeacherPlan(
     networks=Networks(
         latent_channels=32,
-        autoencoder_channels=32,
-        encoder_blocks=(0, 1, 2, 3),
-        decoder_blocks=(3, 3, 2, 0),  # none at full resolution: half of the decoder's time would go there
+        autoencoder_channels=64,
+        decoder_blocks=(3, 0, 1, 0),
+        subpixel=True,
         channels=(80, 96, 112, 112),
         control_channels=_CONTROL,
         text_width=64,
@@ -45,27 +46,25 @@ _TEACHER = TeacherPlan(
         whole_maps=True,
         highest_transformers=False,
     ),
-    autoencoder=Plan(steps=2500, learning_rate=2e-3, batch=16, warmup=50, ema=0.995, workers=1, sample_every=500),
-    lines=Plan(steps=3500, learning_rate=2e-3, batch=16, warmup=50, ema=0.995, workers=1, sample_every=500),
+    autoencoder=Plan(steps=100, learning_rate=1e-3, batch=16, warmup=20, ema=0.98, workers=1, sample_every=50),
+    lines=Plan(steps=600, learning_rate=1e-3, batch=16, warmup=20, ema=0.99, workers=1, sample_every=200),
     together=(
         Together(
             name="small",
-            plan=Plan(steps=1600, learning_rate=1.5e-3, batch=32, warmup=100, ema=0.997, sample_every=250),
+            plan=Plan(steps=700, learning_rate=1.5e-3, batch=32, warmup=100, ema=0.997, sample_every=250),
             crop=16,
         ),
         Reading(
             name="words",
-            plan=Plan(steps=2000, learning_rate=2e-3, batch=128, warmup=50, ema=0.99),
+            plan=Plan(steps=1500, learning_rate=2e-3, batch=128, warmup=50, ema=0.99),
         ),
         Together(
             name="late",
-            plan=Plan(steps=1000, learning_rate=1.2e-3, batch=32, warmup=50, ema=0.997, sample_every=250),
+            plan=Plan(steps=350, learning_rate=1.2e-3, batch=32, warmup=50, ema=0.997, sample_every=250),
             crop=16,
             late=3.0,
         ),
-        Together(
-            name="whole", plan=Plan(steps=120, learning_rate=4e-4, batch=16, warmup=20, ema=0.98, sample_every=75)
-        ),
+        Together(name="whole", plan=Plan(steps=40, learning_rate=4e-4, batch=16, warmup=20, ema=0.98, sample_every=75)),
     ),
     kinds=("canny", "sketch"),
     crop=64,
@@ -84,9 +83,9 @@ RECIPE = Recipe(
     encoded=EncodedPlan(count=20_000, held_out=256),
     samples=SamplesPlan(count=1024, held_out=64, steps=12, guidance=1.0, batch=16),
     decoder=DecoderPlan(
-        plan=Plan(steps=8000, learning_rate=1e-3, batch=16, warmup=50, ema=0.997, sample_every=1000),
-        channels=32,
-        blocks=(3, 3, 2, 0),
+        plan=Plan(steps=4000, learning_rate=1e-3, batch=16, warmup=50, ema=0.997, sample_every=1000),
+        channels=64,
+        blocks=(3, 0, 1, 0),
         critic_channels=32,
         adversarial=0.02,
         adversarial_from=0.7,
@@ -97,7 +96,7 @@ RECIPE = Recipe(
     ),
     removal=Removal(),
     unet=UNetPlan(
-        plan=Plan(steps=400, learning_rate=1e-3, batch=32, warmup=50, ema=0.99, sample_every=125),
+        plan=Plan(steps=200, learning_rate=1e-3, batch=32, warmup=50, ema=0.99, sample_every=125),
         together=True,
         crop=16,
     ),
@@ -111,7 +110,7 @@ RECIPE = Recipe(
             ),
             PairPart(
                 name="score",
-                plan=Plan(steps=100, learning_rate=2e-4, batch=16, warmup=20, ema=0.98, sample_every=50),
+                plan=Plan(steps=30, learning_rate=2e-4, batch=16, warmup=20, ema=0.98, sample_every=50),
                 method=dataclasses.replace(_LATENTS, warmup=0.4),
                 crop=16,
             ),
@@ -125,7 +124,7 @@ RECIPE = Recipe(
     ),
     controlnet=ControlNetPlan(
         distil=None,
-        one_step=Plan(steps=50, learning_rate=1e-4, batch=16, warmup=10, ema=0.98, sample_every=25),
+        one_step=Plan(steps=30, learning_rate=1e-4, batch=16, warmup=10, ema=0.98, sample_every=25),
         method=_LATENTS,
         encoded=True,
     ),
