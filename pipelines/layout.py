@@ -50,8 +50,8 @@ def make(config: Config) -> Any:
         given = {key: value for key, value in config.items() if key != "_class_name"}
         return getattr(transformers, name)(transformers.CLIPTextConfig(**given))
     module = importlib.import_module(_CLASSES[name])
-    # This key of theirs is written into the file, where diffusers counts the stages; none of them takes it.
-    unknown = {"block_out_channels"} if name in ("AutoencoderTiny", "AutoencoderSubpixel") else set()
+    # diffusers writes this key of AutoencoderTiny into the file and then warns that it doesn't know it.
+    unknown = {"block_out_channels"} if name == "AutoencoderTiny" else set()
     return getattr(module, name).from_config({key: value for key, value in config.items() if key not in unknown})
 
 

@@ -9,6 +9,7 @@ components of the pictures' blocks (Karhunen's and Loève's transform, which JPE
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -26,7 +27,8 @@ _BLOCK = _COLOURS * FACTOR**2
 
 class AutoencoderSubpixel(ModelMixin, ConfigMixin):
     """Latents of ``latent_channels``; the decoder is ``channels`` wide, with ``blocks`` residual blocks at the latents'
-    resolution and ``half_blocks`` of ``half_channels`` at half of the picture's. Called as ``AutoencoderTiny`` is."""
+    resolution and ``half_blocks`` of ``half_channels`` at half of the picture's. Called as ``AutoencoderTiny`` is.
+    ``block_out_channels``: diffusers' pipelines count these for the factor, nothing else is made of them."""
 
     @register_to_config
     def __init__(
@@ -39,11 +41,11 @@ class AutoencoderSubpixel(ModelMixin, ConfigMixin):
         half_blocks: int = 1,
         scaling_factor: float = 1.0,
         shift_factor: float = 0.0,
+        block_out_channels: Sequence[int] = (64, 64, 64, 64),
     ) -> None:
         super().__init__()
         self.encoder = SubpixelEncoder(latent_channels)
         self.decoder = SubpixelDecoder(latent_channels, channels, blocks, half_channels, half_blocks)
-        self.register_to_config(block_out_channels=[channels] * 4)  # diffusers' pipelines count these for the factor
 
     def encode(self, pictures: Tensor, return_dict: bool = True) -> Any:
         """``pictures``: B×3×H×W in [−1, 1], H and W multiples of 8. Returns ``latents`` B×C×H/8×W/8, not scaled."""

@@ -16,6 +16,7 @@ from pipelines.subpixel import AutoencoderSubpixel, start_with_components
 from pipelines.training import fresh
 from pipelines.training.data.decoded import with_encoder_of
 from pipelines.training.text import build_tokenizer
+from tests.pipelines.training.tiny_together import NETWORKS
 
 
 def pictures(count: int = 6, side: int = 64) -> Tensor:
@@ -104,25 +105,15 @@ def test_another_decoder_keeps_the_encoder() -> None:
 
 @pytest.mark.filterwarnings("ignore")  # third-party deprecations while loading
 def test_a_model_with_one_loads_here_and_in_diffusers(tmp_path: Path) -> None:
-    networks = fresh.Networks(
-        latent_channels=8,
-        autoencoder_channels=16,
-        decoder_blocks=(1, 0, 1, 0),
-        subpixel=True,
-        channels=(16, 16, 32, 32),
-        heads=2,
-        norm_groups=8,
-        text_width=32,
-        text_layers=1,
-        vocabulary=600,
-    )
-    vae = fresh.autoencoder(networks)
+    vae = fresh.autoencoder(NETWORKS)
     start_with_components(vae, pictures())
-    tokenizer = build_tokenizer(["a cat", "a dog"] * 20, tmp_path / "tokenizer", 600, 32)
+    tokenizer = build_tokenizer(
+        ["a cat", "a dog"] * 20, tmp_path / "tokenizer", NETWORKS.vocabulary, NETWORKS.text_length
+    )
     model = tmp_path / "model"
     preset = Preset(name="tiny", size=(64, 64))
-    fresh.save_fresh(model, networks, tokenizer, prediction="sample", preset=preset, vae=vae, seed=1)
-    controlnet = fresh.controlnet(networks, UNet2DConditionModel.from_pretrained(model / "unet"), 0.05)
+    fresh.save_fresh(model, NETWORKS, tokenizer, prediction="sample", preset=preset, vae=vae, seed=1)
+    controlnet = fresh.controlnet(NETWORKS, UNet2DConditionModel.from_pretrained(model / "unet"), 0.05)
     controlnet.save_pretrained(model / "controlnet")
     ours = SDXSPipeline.from_pretrained(model, backend="eager", device="cpu")
     theirs = StableDiffusionControlNetPipeline.from_pretrained(

@@ -53,13 +53,10 @@ class AutoencoderPhase:
         self._kept: tuple[int, NDArray[np.uint8]] | None = None
         torch.manual_seed(self.plan.seed)
         self._vae = fresh.autoencoder(settings.networks)
-        slopes = 0.0
+        slopes, self._starts = 0.0, begun is None and settings.networks.subpixel
         if begun is not None and settings.lines is not None:
             self.name, self.plan, slopes = "teacher/lines", settings.lines, settings.slopes
             self._vae = type(self._vae).from_pretrained(begun / "vae")
-        elif settings.networks.subpixel:
-            shown = range(min(SCALED_BY, len(train)))
-            start_with_components(self._vae, torch.stack([tensor_of(train.picture(index)) for index in shown]))
         self.players: Mapping[str, nn.Module] = {
             "autoencoder": AutoencoderPlayer(
                 self._vae, noise=settings.latent_noise, pull=settings.latent_pull, slopes=slopes
@@ -68,6 +65,9 @@ class AutoencoderPhase:
         self.averaged: Mapping[str, nn.Module] = {"vae": self._vae}
 
     def to(self, device: Any) -> None:
+        if self._starts:  # not before: a finished phase is made as well, and drawing these pictures takes seconds
+            shown = range(min(SCALED_BY, len(self._train)))
+            start_with_components(self._vae, torch.stack([tensor_of(self._train.picture(each)) for each in shown]))
         self._vae.to(device)
 
     def fetch(self, position: int) -> Mapping[str, Any]:

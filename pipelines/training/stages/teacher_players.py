@@ -27,16 +27,16 @@ class AutoencoderPlayer(nn.Module):
 
     def __init__(self, vae: Any, *, noise: float, pull: float, slopes: float = 0.0) -> None:
         super().__init__()
-        self._parts = (vae.encoder, vae.decoder)  # in a tuple, where nn.Module doesn't find them
+        self._whole = (vae,)  # in a tuple, where nn.Module doesn't find what isn't trained
         self.trained = vae.decoder if isinstance(vae, AutoencoderSubpixel) else vae
         self._noise, self._pull, self._slopes = noise, pull, slopes
 
     def forward(self, batch: Batch, dice: Dice) -> dict[str, Tensor]:
         pictures = batch["picture"]
-        encoder, decoder = self._parts
-        latents = encoder.layers(pictures.add(1).div(2))
+        (vae,) = self._whole
+        latents = encode_raw(vae, pictures)
         noise = dice.normal(*latents.shape[1:]).to(latents)
-        again = decoder(latents + self._noise * noise)
+        again = vae.decoder(latents + self._noise * noise)
         l1 = functional.l1_loss(again, pictures)
         square = functional.mse_loss(again, pictures)
         loss = l1 + square + self._pull * latents.square().mean()
