@@ -2,8 +2,8 @@
 
 ``python docs/make_card.py`` fills what stands between ``<!-- eval:NAME -->`` and ``<!-- /eval -->`` in
 pipelines/embedded/README.md from the JSON files in docs/eval; nothing of it is written by hand. ``--measure
-embedded,coloured,sketch`` takes those files anew, ``--measure before --before DIR`` and ``--measure teacher,by-teacher
---teacher DIR --steps 16 --guidance 2`` the others.
+embedded,coloured,sketch,depth`` takes those files anew, ``--measure before --before DIR`` and ``--measure
+teacher,by-teacher --teacher DIR --steps 16 --guidance 2`` the others.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ def commands(model: str, before: str, teacher: str, steps: int, guidance: float)
         "embedded": [model, *EVERY],
         "coloured": [model, "--metrics", "edge-skill,warp", "--styles", "all", "--init-strength", "0.7"],
         "sketch": [model, "--metrics", "edge-skill", "--control", "sketch"],
+        "depth": [model, "--metrics", "depth-skill"],
         "before": [before, *EVERY],
         "teacher": [teacher, *many, "--metrics", "edge-skill,styles"],
         "by-teacher": [model, "--metrics", "styles", *judged],
@@ -202,6 +203,7 @@ def summary(reports: Reports) -> str:
     for what, must, aim, metric, part, digits in (
         ("edge skill, mean over styles, strength 0.8", "0.45", "0.6", "edge-skill", "", 2),
         ("the same, held to a sketch", "", "", "sketch", "", 2),
+        ("the same, held to a known depth", "", "", "depth", "", 2),
         ("the same, with the photograph's colours at 0.7", "", "", "coloured", "", 2),
         ("most edge skill lost by one step up in strength", "0", "", "strength-loss", "", 3),
         ("styles told apart", "0.9", "", "style-accuracy", "", 2),
@@ -210,8 +212,9 @@ def summary(reports: Reports) -> str:
         ("slow pan: warp error, times the input's", "1.5", "", "warp-ratio", "pan", 2),
         ("the same, before it is steadied", "", "", "warp-ratio", "pan as painted", 2),
     ):
-        if metric in ("sketch", "coloured"):
-            cells = [f"{value(reports[metric], 'edge-skill'):.2f}" if metric in reports else "", ""]
+        if metric in ("sketch", "depth", "coloured"):
+            name = "depth-skill" if metric == "depth" else "edge-skill"
+            cells = [f"{value(reports[metric], name):.2f}" if metric in reports else "", ""]
         else:
             # The first version was shown as it was painted.
             raw = part if not part or part.endswith("as painted") else f"{part} as painted"

@@ -1,9 +1,10 @@
 """Takes the pictures of the embedded model anew: python docs/make_embedded.py MODEL [--before OLD_MODEL]
 
 docs/embedded-sheet.jpg: eight photographs that nothing was trained on, in every style. docs/embedded-film.jpg: frames
-of a moving clip, and two styles of it. docs/embedded-words.jpg: subjects from words alone. docs/embedded-blend.jpg:
-from one style to another, and along init_strength, strength and seeds. docs/embedded-before-after.jpg, with
-``--before``: the same photographs by an older model, in the styles that both know.
+of a moving clip, and two styles of it. docs/embedded-words.jpg: subjects from words alone. docs/embedded-depth.jpg:
+depths and what is painted from them. docs/embedded-blend.jpg: from one style to another, and along init_strength,
+strength and seeds. docs/embedded-before-after.jpg, with ``--before``: the same photographs by an older model, in the
+styles that both know.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from pipelines.training.evaluation.edges import HELD_OUT, held_out_photographs
 from pipelines.training.evaluation.film import read_film, steadied
+from pipelines.training.evaluation.known_depth import known_scenes
 from pipelines.training.evaluation.painter import Painter, fit
 
 Picture = NDArray[np.uint8]
@@ -31,7 +33,8 @@ SUBJECTS = (
     "penguin, pizza, guitar, turtle, house, pineapple, unicorn, sailboat, frog, cake"
 )
 STEPS = 7
-Names = Annotated[str, typer.Option(help="Two styles by name, with a comma.")]
+DEPTHS = 5
+Names = Annotated[str, typer.Option(help="Styles by name, with commas.")]
 
 
 def settings(painter: Painter, prompt: str, **changes: Any) -> Any:
@@ -137,6 +140,36 @@ def blend(painter: Painter, styles: Sequence[str], side: int = 200) -> Picture:
     return grid(rows)
 
 
+def depth(painter: Painter, styles: Sequence[str], side: int = 200) -> Picture:
+    """A row a depth that is known: of rendered scenes, and one that was measured."""
+    maps = [cv2.cvtColor(each, cv2.COLOR_GRAY2RGB) for each, _ in known_scenes(DEPTHS, painter.size)]
+    rows = []
+    for place, shown in enumerate([measured_depth(max(painter.size)), *maps]):
+        asked = [
+            settings(painter, prompt_of(painter, style), seed=place, control="depth", depth_estimator="given")
+            for style in styles
+        ]
+        painted = painter.paint([shown] * len(asked), asked)
+        labels = [style if place == 0 else " " for style in styles]
+        pairs = zip(painted, labels, strict=True)
+        rows.append([tile(shown, side, " "), *(tile(each, side, label) for each, label in pairs)])
+    return grid(rows)
+
+
+def measured_depth(side: int) -> Picture:
+    """The motorcycle's, measured by structured light (Scharstein et al. 2014): its disparity, the middle square."""
+    from skimage import data
+
+    disparity = np.asarray(data.stereo_motorcycle()[2], np.float32)
+    known = np.isfinite(disparity) & (disparity > 0)
+    low, high = np.percentile(disparity[known], (1, 99))
+    grey = (np.where(known, (disparity - low) / (high - low), 0).clip(0, 1) * 255).astype(np.uint8)
+    whole = cv2.inpaint(grey, (~known).astype(np.uint8), 5, cv2.INPAINT_TELEA)
+    left, short = (whole.shape[1] - whole.shape[0]) // 2, whole.shape[0]
+    square = cv2.resize(whole[:, left : left + short], (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(square, cv2.COLOR_GRAY2RGB), np.uint8)
+
+
 def before_after(old: Painter, new: Painter, side: int = 200) -> Picture:
     """A row a style that both have by name: each photograph by the old model and by the new one."""
     both = [name for name, _ in new.styles if name.lower() in {each.lower() for each, _ in old.styles}]
@@ -170,11 +203,14 @@ def main(
     model: Annotated[str, typer.Argument(help="A model's name or directory.")] = "embedded",
     before: Annotated[str, typer.Option(help="An older model, to be shown beside it.")] = "",
     out: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path(__file__).parent,
-    only: Annotated[str, typer.Option(help="sheet,film,words,blend,before-after; all if left out.")] = "",
+    only: Annotated[str, typer.Option(help="sheet,film,words,depth,blend,before-after; all if left out.")] = "",
     init_strength: Annotated[float, typer.Option(help="How much of the photographs' colours the sheet lets in.")] = 0.7,
     clip: Annotated[str, typer.Option(help="A film, instead of a photograph moved about.")] = "",
     film_styles: Names = "Comic,Stained glass",
     blend_styles: Names = "Neon,Comic",
+    depth_styles: Annotated[
+        str, typer.Option(help="Styles by name, with commas.")
+    ] = "Ink,Neon,Blueprint,Comic,3-D toy",
     subjects: Annotated[str, typer.Option(help="What is painted from words alone.")] = SUBJECTS,
 ) -> None:
     """Paint and write what was asked for."""
@@ -183,6 +219,7 @@ def main(
         "sheet": lambda: sheet(painter, init_strength),
         "film": lambda: film(painter, clip, film_styles.split(",")),
         "words": lambda: words(painter, [each.strip() for each in subjects.split(",")]),
+        "depth": lambda: depth(painter, depth_styles.split(",")),
         "blend": lambda: blend(painter, [each.strip() for each in blend_styles.split(",")]),
     }
     if before:

@@ -1,4 +1,4 @@
-"""Depth maps by controlnet-aux's MiDaS, ZoeDepth or LeReS: near is white."""
+"""Depth maps by controlnet-aux's MiDaS, ZoeDepth or LeReS, and maps taken as they are: near is white."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ PERCENTILES: dict[DepthEstimator, tuple[float, float]] = {"midas": (1, 99), "zoe
 class DepthConditioner:
     """Conditioner for ``depth``; reads ``depth_estimator`` and ``depth_smoothing`` of the settings.
 
-    Weights are loaded when an estimator is first asked for: see ``pipelines.detector_weights``.
+    Weights are loaded when an estimator is first asked for: see ``pipelines.detector_weights``. ``given`` needs none:
+    the picture itself is the map, of a depth camera or a renderer.
     """
 
     kind: Kind = "depth"
@@ -35,13 +36,14 @@ class DepthConditioner:
         self._detectors = Detectors(device)
 
     def is_slow(self, settings: Settings) -> bool:
-        return True
+        return settings.depth_estimator != "given"
 
     def drawer(self) -> DepthDrawer:
         return DepthDrawer(self)
 
     def warm_up(self, size: tuple[int, int], settings: Settings) -> None:
-        self.nearness(np.zeros((*size, 3), np.uint8), settings.depth_estimator)
+        if settings.depth_estimator != "given":
+            self.nearness(np.zeros((*size, 3), np.uint8), settings.depth_estimator)
 
     @torch.inference_mode()
     def nearness(self, image: NDArray[np.uint8], estimator: DepthEstimator) -> NDArray[np.float32]:
@@ -79,6 +81,8 @@ class DepthDrawer:
 
     def __call__(self, image: NDArray[np.uint8], settings: Settings) -> ConditionMap:
         """``image``: uint8 H×W×3 RGB. Returns a map of the same H×W, near white."""
+        if settings.depth_estimator == "given":
+            return ConditionMap(map=np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8), kind="depth")
         height, width = image.shape[:2]
         near = self._conditioner.nearness(image, settings.depth_estimator)
         low, high = self._follow(near, image, settings)

@@ -23,6 +23,11 @@ def find_weights(file: str) -> Path:
     return part.folder / file
 
 
+def has_file(file: str) -> bool:
+    """Whether it is there without being fetched."""
+    return _Annotator(folder=repository_folder(REPOSITORY), file=file).is_here()
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Annotator:
     """A ``pipelines.parts.Part`` of one file, pickled as all of these are: ``read_state`` takes nothing but tensors."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pipelines.detector_weights import fill, find_weights, read_state
+from pipelines.detector_weights import fill, find_weights, has_file, read_state
 from pipelines.errors import MisfitError
 
 
@@ -49,6 +49,11 @@ def detector_weights(name: str) -> Path:
     if name not in _RECIPES:
         raise MisfitError(f"There is no detector {name!r} with weights; there are {', '.join(_RECIPES)}.")
     return find_weights(_RECIPES[name].file)
+
+
+def has_weights(name: str) -> bool:
+    """Whether a detector's weights are here, so that nothing has to be fetched for it."""
+    return name in _RECIPES and has_file(_RECIPES[name].file)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ Scale = Annotated[float, Field(ge=0.0, le=2.0)]
 Kind = Literal["canny", "sketch", "depth"]
 Control = Literal["none", "canny", "sketch", "depth"]
 SketchDetector = Literal["lineart_standard", "lineart", "pidinet", "hed", "drawn"]
-DepthEstimator = Literal["midas", "zoe", "leres"]
+DepthEstimator = Literal["midas", "zoe", "leres", "given"]
 Walk = Literal["none", "seeds", "prompts"]
 
 #: Milliseconds of the smallest latency that can be asked for: less than a frame or two is out of anybody's hands.
@@ -44,8 +44,9 @@ class Settings:
 
     ``canny_low`` and ``canny_high``: 0..1000, cv2.Canny's hysteresis thresholds, low ≤ high. ``sketch_detector``: what
     draws the lines; ``drawn`` takes the picture itself for a drawing. ``depth_estimator``: the network behind a depth
-    map; ``depth_every``: 1..60, it is asked at every n-th frame; ``depth_smoothing``: 0..0.99, how slowly the range of
-    depths that is spread over black to white may change.
+    map; ``given`` takes the picture itself for one, near is white. ``depth_every``: 1..60, a network is asked at every
+    n-th frame; ``depth_smoothing``: 0..0.99, how slowly the range of depths that is spread over black to white may
+    change.
 
     Of a clip: ``steadiness``, 0..1, how much of what was painted last stays, carried along with what moves, so that it
     doesn't flicker; 0 shows each picture as it was painted.

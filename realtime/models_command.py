@@ -40,7 +40,8 @@ def pull(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Also what draws maps: midas (comes with a depth ControlNet), zoe, leres, pidinet, hed, lineart.",
+            help="Also what draws maps: midas (comes with a depth ControlNet, but not with embedded), zoe, leres, "
+            "pidinet, hed, lineart.",
         ),
     ] = None,
 ) -> None:
@@ -52,7 +53,9 @@ def pull(
         name, controlnets=controlnet or (), loras=lora or (), vae=vae, half=prefers_half(device="auto", dtype=dtype)
     )
     found = [files.directory, files.vae, *files.controlnets.values(), *files.loras.values()]
-    wanted = [*(["midas"] if "depth" in files.controlnets else []), *(detector or [])]
+    # The embedded model promises that nothing has to be fetched for it: its depth may also be given.
+    has_depth = "depth" in files.controlnets and files.preset.name != "embedded"
+    wanted = [*(["midas"] if has_depth else []), *(detector or [])]
     if wanted:
         from pipelines.detectors import detector_weights
 

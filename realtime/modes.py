@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, cast, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast, get_args
 
 from pipelines.settings import Settings
 from streaming.errors import BadRequest
@@ -42,3 +42,9 @@ def first_settings(mode: Mode, defaults: Settings, *, controls: Sequence[str]) -
 def as_drawn(settings: Settings) -> Settings:
     """For a hand's drawing instead of a camera's picture: the colours of its paper are not to be kept."""
     return settings.replace(sketch_detector="drawn", init_strength=0.0)
+
+
+def with_patch(defaults: Settings, patch: Mapping[str, Any]) -> Settings:
+    """For files. The colours of a drawing's paper or of a depth map are not kept unless that is asked for."""
+    is_map = patch.get("sketch_detector") == "drawn" or patch.get("depth_estimator") == "given"
+    return (defaults.replace(init_strength=0.0) if is_map else defaults).replace(patch)

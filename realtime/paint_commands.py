@@ -55,7 +55,7 @@ def image(
     """Paint one picture."""
     from realtime import still
     from realtime.choose import backend_for_one
-    from realtime.modes import as_drawn
+    from realtime.modes import with_patch
 
     shape = parse_size(size) if size else None
     patch = _patch(settings, prompt=prompt, seed=seed, control=control, strength=strength)
@@ -63,9 +63,7 @@ def image(
     picture = None if source == "-" else still.read_picture(Path(source))
     backend = backend_for_one(backend, device=device)
     loaded = _load(model, device, backend, dtype, shape, control, controlnet, lora, vae, verify)
-    drawn = patch.get("sketch_detector") == "drawn"
-    first = as_drawn(loaded.defaults) if drawn else loaded.defaults
-    still.write_picture(target, still.paint_still(picture, loaded, first.replace(patch)))
+    still.write_picture(target, still.paint_still(picture, loaded, with_patch(loaded.defaults, patch)))
     _say(f"{target}")
 
 
@@ -91,6 +89,7 @@ def video(
     from rich import progress
 
     from realtime import film
+    from realtime.modes import with_patch
 
     shape = parse_size(size) if size else None
     patch = _patch(settings, prompt=prompt, seed=seed, control=control, strength=strength)
@@ -98,7 +97,7 @@ def video(
     columns = (*progress.Progress.get_default_columns(), progress.MofNCompleteColumn())
     with _stoppable(), film.open_film(source, target) as (reading, writing):
         loaded = _load(model, device, backend, dtype, shape, control, controlnet, lora, vae, verify)
-        chosen = loaded.defaults.replace(patch)
+        chosen = with_patch(loaded.defaults, patch)
         with progress.Progress(*columns, console=console) as bar:
             task = bar.add_task(target.name, total=reading.frame_count)
             film.paint_film(reading, writing, loaded, chosen, painted=lambda count: bar.advance(task, count))

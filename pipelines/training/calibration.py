@@ -23,6 +23,7 @@ from pipelines.prompt import Embedding
 from pipelines.settings import Kind, Settings
 from pipelines.training.drawn.portraits import portrait
 from pipelines.training.drawn.rooms import plain_ground
+from pipelines.training.drawn.solids import render
 from pipelines.training.evaluation.edges import held_out_photographs
 
 Picture = NDArray[np.uint8]
@@ -129,7 +130,12 @@ class _Maps:
         """uint8 1×K×H×W as drawn."""
         if not settings.kinds:
             return self.none
-        return torch.from_numpy(self._drawers[settings.kinds[0]](picture, settings).map)[None, None]
+        kind = settings.kinds[0]
+        if kind == "depth":  # known, where an estimator's weights would have to be fetched
+            drawn = render(picture.shape[0], np.random.default_rng(settings.seed)).depth
+        else:
+            drawn = self._drawers[kind](picture, settings).map
+        return torch.from_numpy(drawn)[None, None]
 
     def upright(self, picture: Picture, settings: Settings) -> NDArray[np.float32]:
         """1×1×H×W in [0, 1], in the polarity of the ControlNet; black where the settings name no control."""

@@ -31,7 +31,7 @@ from pipelines.training.calibration import Sample
 #: The weights of the convolutions that become int8, by the first word of the piece's name.
 LAYERS = {
     "control": r"net\.(down_blocks|mid_block)\..*(conv1|conv2|samplers\.0\.conv)\.weight",
-    "ascent": r"up_blocks\..*(conv1|conv2|samplers\.0\.conv)\.weight|decoder\.layers\.(2|3|4|12|13)\.conv\.",
+    "ascent": r"up_blocks\..*(conv1|conv2|samplers\.0\.conv)\.weight|decoder\.layers\.[123]\.conv[12]\.weight",
 }
 #: Numbers of a constant that is worth halving: biases and ranges are not.
 _LARGE = 2048

@@ -79,7 +79,7 @@ const DETECTORS = {
   pidinet: "PidiNet",
   hed: "HED",
 };
-const ESTIMATORS = { midas: "MiDaS", zoe: "ZoeDepth", leres: "LeReS" };
+const ESTIMATORS = { midas: "MiDaS", zoe: "ZoeDepth", leres: "LeReS", given: "Nothing: it is the picture" };
 
 const MS = [75, 100, 150, 200, 300, 500, 1000];
 const TARGETS = Object.fromEntries([[0, "Off"], ...MS.map((ms) => [ms, `${ms} ms`])]);

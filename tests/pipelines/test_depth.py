@@ -221,3 +221,14 @@ def test_a_network_that_gives_no_numbers_is_named_and_leaves_nothing_behind(told
         drawer(image, Settings())
     told.near = ramp(0.0, 10.0)
     assert np.array_equal(drawer(image, Settings()).map, before)
+
+
+def test_a_given_depth_is_taken_as_it_is_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DepthConditioner, "nearness", None)  # whoever asks the network fails
+    conditioner, given = DepthConditioner(device=torch.device("cpu")), Settings(depth_estimator="given")
+    conditioner.warm_up(SMALL, given)
+    assert not conditioner.is_slow(given)
+    greys = np.random.default_rng(3).integers(0, 256, SMALL, np.uint8)
+    drawn = conditioner.drawer()(np.repeat(greys[..., None], 3, 2), given)
+    assert drawn.kind == "depth"
+    np.testing.assert_array_equal(drawn.map, greys)

@@ -9,21 +9,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Kind = Literal["canvas", "subject", "words"]
+Kind = Literal["canvas", "subject", "words", "solids"]
 
-_SUBJECT, _WORDS = 0.30, 0.20  # shares; the rest are canvases
+_WORDS, _SUBJECT, _SOLIDS = 0.18, 0.27, 0.12  # shares; the rest are canvases
 _SKETCHED = 0.20
-_CAMERA = {"canvas": 0.5, "subject": 0.3, "words": 0.0}
+_CAMERA = {"canvas": 0.5, "subject": 0.3, "words": 0.0, "solids": 0.5}
 _WHOLE = 0.35  # share of the samples at conditioning scale 1
 _WEAKEST = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """``kind``: a canvas with its map, a subject with its map, or a subject known from words alone.
+    """``kind``: a canvas or a subject with its map, a subject known from words alone, or solids with their depth.
 
-    ``content``: a canvas' or a subject's number. ``camera``: the colours are the picture's own and shown to the model.
-    ``sketched``: the map is drawn by hand. ``strength``: the conditioning scale. ``styles``: numbers of two of them.
+    ``content``: a canvas', a subject's or a scene's number. ``camera``: the colours are the picture's own and shown to
+    the model. ``sketched``: the map is drawn by hand. ``strength``: the conditioning scale. ``styles``: numbers of two of them.
     """
 
     kind: Kind
@@ -41,16 +41,25 @@ def plan(scene: int, *, canvases: int, subjects: int, styles: int) -> Plan:
     """
     rng = np.random.default_rng((11, scene))
     draw, one, other = rng.random(), int(rng.integers(styles)), int(rng.integers(styles - 1))
-    kind: Kind = "words" if draw < _WORDS else "subject" if draw < _WORDS + _SUBJECT else "canvas"
+    kind = _kind(draw)
     whole, part = rng.random() < _WHOLE, float(rng.uniform(_WEAKEST, 1))
     return Plan(
         kind=kind,
-        content=scene % canvases if kind == "canvas" else int(rng.integers(subjects)),
+        content={"canvas": scene % canvases, "solids": scene}.get(kind, int(rng.integers(subjects))),
         camera=bool(rng.random() < _CAMERA[kind]),
-        sketched=bool(rng.random() < _SKETCHED) and kind != "words",
+        sketched=bool(rng.random() < _SKETCHED) and kind in ("canvas", "subject"),
         strength=0.0 if kind == "words" else 1.0 if whole else part,
         styles=(one, other + (other >= one)),
     )
+
+
+def _kind(draw: float) -> Kind:
+    """What a number in 0..1 stands for."""
+    if draw < _WORDS:
+        return "words"
+    if draw < _WORDS + _SUBJECT:
+        return "subject"
+    return "solids" if draw < _WORDS + _SUBJECT + _SOLIDS else "canvas"
 
 
 def random_field(rng: np.random.Generator) -> NDArray[np.float32]:

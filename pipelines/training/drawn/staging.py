@@ -12,6 +12,7 @@ from pipelines.training.data.maps import webcam_edges
 from pipelines.training.drawn.canvases import random_crop
 from pipelines.training.drawn.scenes import Plan, random_field
 from pipelines.training.drawn.sketches import sketch
+from pipelines.training.drawn.solids import render
 from pipelines.training.drawn.steadying import LEAST, clean_edges, joined
 from pipelines.training.drawn.subjects import Cutout
 from pipelines.training.drawn.thinning import Edges, without_specks
@@ -25,8 +26,8 @@ _GRADED = 0.07  # how much lighter a subject's ground is at the top than in the 
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """``picture``: what the camera sees, uint8 H×W×3 RGB. ``map``: uint8 H×W, white on black. ``lines``: 0 or 255;
-    ``shown``: how much of them is to be seen, 0..1."""
+    """``picture``: what the camera sees, uint8 H×W×3 RGB. ``map``: uint8 H×W, lines white on black, or depth. ``lines``: 0 or
+    255; ``shown``: how much of them is to be seen, 0..1."""
 
     picture: Picture
     map: NDArray[np.uint8]
@@ -42,6 +43,12 @@ def stage_canvas(canvas: Picture, size: int, plan: Plan, rng: np.random.Generato
         if (lines > 0).mean() > _BARE:
             break
     return Staged(picture=crop, map=drawn, lines=lines, shown=plan.strength)
+
+
+def stage_solids(size: int, plan: Plan, rng: np.random.Generator) -> Staged:
+    """Solids with their depth as map; the lines where it jumps fade with the plan's strength."""
+    seen = render(size, rng)
+    return Staged(picture=seen.picture, map=seen.depth, lines=seen.lines, shown=plan.strength)
 
 
 def stage_subject(

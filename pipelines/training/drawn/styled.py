@@ -17,7 +17,7 @@ from pipelines.training.drawn import captions, scenes
 from pipelines.training.drawn.canvases import FOLDER
 from pipelines.training.drawn.colouring import from_field, region_colours
 from pipelines.training.drawn.scene import Image, Scene
-from pipelines.training.drawn.staging import Staged, stage_canvas, stage_subject
+from pipelines.training.drawn.staging import Staged, stage_canvas, stage_solids, stage_subject
 from pipelines.training.drawn.styles import STYLES, draw
 from pipelines.training.drawn.subjects import words_of
 
@@ -32,9 +32,9 @@ _NO_COLOURS = np.zeros((0, 0, 3), np.float32)
 class Example:
     """One sample to learn from.
 
-    ``picture``: the target, uint8 H×W×3 RGB. ``map``: uint8 H×W, white lines on black; all zero where none is shown.
-    ``strength``: the conditioning scale it is meant for, 0..1. ``colours``: the camera's picture shrunk four times
-    where the target has its colours; None where they come from the field or the subject.
+    ``picture``: the target, uint8 H×W×3 RGB. ``map``: uint8 H×W, white lines on black, or depth, near is white; all zero
+    where none is shown. ``strength``: the conditioning scale it is meant for, 0..1. ``colours``: the camera's picture
+    shrunk four times where the target has its colours; None where they come from the field or the subject.
     """
 
     picture: Picture
@@ -113,7 +113,7 @@ class Styled:
         if self._last is None or self._last[0] != key:
             staged = self._staged(plan, field, np.random.default_rng((12, scene)))
             seen = staged.picture
-            if plan.kind == "canvas" and not plan.camera:
+            if plan.kind in ("canvas", "solids") and not plan.camera:
                 seen = np.rint(from_field(field, seen.shape[:2]) * 255).astype(np.uint8)
             nowhere = np.zeros_like(staged.lines)
             bare = region_colours(seen, nowhere) if staged.shown < 1 else _NO_COLOURS
@@ -123,6 +123,8 @@ class Styled:
     def _staged(self, plan: scenes.Plan, field: Field, rng: np.random.Generator) -> Staged:
         if plan.kind == "canvas":
             return stage_canvas(self._canvases[plan.content], self._size, plan, rng)
+        if plan.kind == "solids":
+            return stage_solids(self._size, plan, rng)
         return stage_subject(self._subjects[plan.content], self._size, plan, field, rng)
 
     def _style(self, index: int, plan: scenes.Plan) -> str:
@@ -131,7 +133,7 @@ class Styled:
     def _said(self, index: int, plan: scenes.Plan) -> tuple[str, float | None]:
         """The caption and the hue its colour word asks for."""
         rng, style = np.random.default_rng((13, index)), self._style(index, plan)
-        if plan.kind == "canvas":
+        if plan.kind in ("canvas", "solids"):
             return captions.caption(style, rng)
         return captions.subject_caption(style, words_of(self._subject_names[plan.content]), rng)
 
@@ -140,7 +142,8 @@ class Styled:
 
     def _name(self, index: int) -> str:
         plan = self.plan(index)
-        content = f"canvas {plan.content}" if plan.kind == "canvas" else self._subject_names[plan.content]
+        is_subject = plan.kind in ("subject", "words")
+        content = self._subject_names[plan.content] if is_subject else f"{plan.kind} {plan.content}"
         return f"scene {index // self.group} ({content}) in {self._style(index, plan)}"
 
 

@@ -9,8 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.depth import DepthConditioner
+from pipelines.detectors import has_weights
 from pipelines.errors import TrainingError
-from pipelines.training.evaluation import camera_colours, clip, depth, fidelity, strengths, styles, temporal, variety
+from pipelines.training.evaluation import (
+    camera_colours,
+    clip,
+    depth,
+    fidelity,
+    known_depth,
+    strengths,
+    styles,
+    temporal,
+    variety,
+)
 from pipelines.training.evaluation.bench import Bench, Wanted
 from pipelines.training.evaluation.edges import edge_skill, edges_of
 from pipelines.training.evaluation.film import steadied
@@ -48,7 +59,8 @@ def usual(painter: Painter, wanted: Wanted) -> list[str]:
         "fid": drawn or bool(wanted.data and wanted.features),
         "kid": drawn or bool(wanted.data and wanted.features),
         "clip": bool(wanted.clip_model),
-        "depth": "depth" in painter.controls,
+        "depth": "depth" in painter.controls and has_weights("midas"),
+        "depth-skill": "depth" in painter.controls,
         "warp": bool(painter.controls),
         "shapes": drawn,
     }
@@ -142,6 +154,7 @@ METRICS: Mapping[str, Callable[[Bench], list[Score]]] = {
     "kid": _kid,
     "clip": _clip,
     "depth": _depth,
+    "depth-skill": known_depth.measure,
     "warp": _warp,
     "shapes": _shapes,
     "styles": styles.measure,

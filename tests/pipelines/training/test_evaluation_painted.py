@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipelines.errors import TrainingError
 from pipelines.settings import Settings
-from pipelines.training.evaluation import camera_colours, strengths, styles, variety
+from pipelines.training.evaluation import camera_colours, known_depth, strengths, styles, variety
 from pipelines.training.evaluation.bench import Bench, Wanted
 from pipelines.training.evaluation.edges import edges_of
 from pipelines.training.evaluation.painter import Painter
@@ -99,6 +99,21 @@ def test_strength_that_brings_the_lines_in_evenly_and_strength_that_jumps() -> N
     assert value(even, "strength-skill", "0, canny") == 0 < value(even, "strength-skill", "1, canny")
     assert value(jump, "strength-loss", "canny") == value(jump, "strength-skill", "0.8, canny") > 0.3
     assert value(jump, "strength-evenness", "0.4 to 0.6") == pytest.approx(2.5)
+
+
+def test_depth_skill_is_of_lines_where_the_given_depth_jumps() -> None:
+    def outlined(picture: Picture, settings: Settings) -> Picture:
+        assert (settings.control, settings.depth_estimator, settings.init_strength) == ("depth", "given", 0)
+        jumps = cv2.Canny(cv2.GaussianBlur(picture, (0, 0), 1), 15, 40)
+        return np.repeat(255 - cv2.dilate(jumps, np.ones((2, 2), np.uint8))[..., None], 3, 2)
+
+    def elsewhere(picture: Picture, settings: Settings) -> Picture:
+        return outlined(np.ascontiguousarray(picture[::-1, ::-1]), settings)
+
+    good, bad = (known_depth.measure(bench(paint, ("one", "two"), count=6)) for paint in (outlined, elsewhere))
+    assert value(good, "depth-skill", "mean of 2 styles, 6 rendered scenes") > 0.5
+    assert abs(value(bad, "depth-skill", "mean of")) < 0.15
+    assert [score.about for score in good[:2]] == ["one", "two"]
 
 
 def test_the_camera_s_colours_are_found_as_far_as_they_enter() -> None:

@@ -11,6 +11,7 @@ from pipelines.errors import TrainingError
 from pipelines.training.data.dataset import open_data
 from pipelines.training.drawn import scenes
 from pipelines.training.drawn.captions import COLOURS, WORDINGS
+from pipelines.training.drawn.staging import Staged
 from pipelines.training.drawn.steadying import LEAST
 from pipelines.training.drawn.styled import Example, Styled
 from pipelines.training.drawn.styles import STYLES
@@ -27,6 +28,11 @@ def styled(tmp_path_factory: pytest.TempPathFactory) -> Styled:
 
 def a_field(seed: int = 1) -> np.ndarray:
     return scenes.random_field(np.random.default_rng(seed))
+
+
+def staged_at(styled: Styled, index: int) -> Staged:
+    scene = index // styled.group
+    return styled._staged(styled.plan(index), a_field(), np.random.default_rng((12, scene)))
 
 
 def first(styled: Styled, *, kind: str, **wanted: object) -> int:
@@ -87,12 +93,14 @@ def test_shapes_types_and_prompts(styled: Styled) -> None:
 
 def test_shares_of_kinds_colours_sketches_and_strengths() -> None:
     plans = [scenes.plan(scene, canvases=40, subjects=9, styles=12) for scene in range(6000)]
-    share = {kind: np.mean([plan.kind == kind for plan in plans]) for kind in ("canvas", "subject", "words")}
-    assert share == pytest.approx({"canvas": 0.5, "subject": 0.3, "words": 0.2}, abs=0.02)
+    shares = {"canvas": 0.43, "subject": 0.27, "words": 0.18, "solids": 0.12}
+    assert {kind: np.mean([plan.kind == kind for plan in plans]) for kind in shares} == pytest.approx(shares, abs=0.02)
     mapped = [plan for plan in plans if plan.kind != "words"]
-    assert np.mean([plan.sketched for plan in mapped]) == pytest.approx(0.2, abs=0.02)
+    lined = [plan for plan in mapped if plan.kind != "solids"]
+    assert np.mean([plan.sketched for plan in lined]) == pytest.approx(0.2, abs=0.02)
+    assert not any(plan.sketched for plan in plans if plan.kind == "solids")  # their map is their depth
     assert np.mean([plan.strength == 1 for plan in mapped]) == pytest.approx(0.35, abs=0.02)
-    for kind, camera in (("canvas", 0.5), ("subject", 0.3)):
+    for kind, camera in (("canvas", 0.5), ("subject", 0.3), ("solids", 0.5)):
         assert np.mean([plan.camera for plan in plans if plan.kind == kind]) == pytest.approx(camera, abs=0.03)
     words = [plan for plan in plans if plan.kind == "words"]
     assert {(plan.strength, plan.camera, plan.sketched) for plan in words} == {(0.0, False, False)}
@@ -106,6 +114,16 @@ def test_held_out_scenes_show_canvases_of_their_own(styled: Styled) -> None:
     held = {plan.content for held, plan in plans if held and plan.kind == "canvas"}
     assert held
     assert not held & {plan.content for held, plan in plans if not held and plan.kind == "canvas"}
+
+
+def test_solids_are_drawn_where_their_depth_jumps(styled: Styled) -> None:
+    index = first(styled, kind="solids", strength=1.0)
+    example = styled.example(index, a_field())
+    assert len(np.unique(example.map)) > 20  # no lines: greys
+    shown = staged_at(styled, index).lines > 0
+    jumps = cv2.morphologyEx(example.map, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8))
+    assert shown.any()
+    assert jumps[shown].mean() > 4 * jumps[~shown].mean()
 
 
 def test_words_alone_show_the_subject_on_the_fields_mean(styled: Styled) -> None:
