@@ -23,7 +23,8 @@ class Plan:
     """``kind``: a canvas or a subject with its map, a subject known from words alone, or solids with their depth.
 
     ``content``: a canvas', a subject's or a scene's number. ``camera``: the colours are the picture's own and shown to
-    the model. ``sketched``: the map is drawn by hand. ``strength``: the conditioning scale. ``styles``: numbers of two of them.
+    the model. ``sketched``: the map is drawn by hand. ``strength``: the conditioning scale. ``styles``: numbers of two
+    of them.
     """
 
     kind: Kind

@@ -32,9 +32,9 @@ _NO_COLOURS = np.zeros((0, 0, 3), np.float32)
 class Example:
     """One sample to learn from.
 
-    ``picture``: the target, uint8 H×W×3 RGB. ``map``: uint8 H×W, white lines on black, or depth, near is white; all zero
-    where none is shown. ``strength``: the conditioning scale it is meant for, 0..1. ``colours``: the camera's picture
-    shrunk four times where the target has its colours; None where they come from the field or the subject.
+    ``picture``: the target, uint8 H×W×3 RGB. ``map``: uint8 H×W, white lines on black, or depth, near is white; all
+    zero where none is shown. ``strength``: the conditioning scale it is meant for, 0..1. ``colours``: the camera's
+    picture shrunk four times where the target has its colours; None where they come from the field or the subject.
     """
 
     picture: Picture

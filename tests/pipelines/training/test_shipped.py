@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import pipelines
 from pipelines.settings import Settings
 from pipelines.training.evaluation.edges import edge_skill, edges_of, held_out_photographs
+from pipelines.training.evaluation.known_depth import known_scenes
 from pipelines.training.evaluation.painter import Painter, fit
 from pipelines.training.picture import open_pipeline, paint
 from pipelines.training.shipped import PRESETS
@@ -62,6 +63,16 @@ def test_the_line_styles_keep_them_well_and_less_at_less_strength(pipeline: Any,
     assert skills[0] > 0.55
     assert skills[0] > skills[1] > skills[2] - 0.02
     assert abs(skills[2]) < 0.05
+
+
+def test_lines_are_painted_where_a_given_depth_jumps(painter: Painter) -> None:
+    scenes = known_scenes(4, painter.size)
+    given = {str(place): lines for place, (_, lines) in enumerate(scenes)}
+    shown = [cv2.cvtColor(depth, cv2.COLOR_GRAY2RGB) for depth, _ in scenes]
+    for prompt in ("ink drawing", "comic book"):
+        asked = painter.settings(prompt, seed=3, control="depth", strength=0.8).replace(depth_estimator="given")
+        skill = edge_skill(given, dict(zip(given, painter.paint(shown, [asked] * len(shown)), strict=True)))
+        assert skill > 0.3, (prompt, skill)
 
 
 def test_prompts_change_the_picture(pipeline: Any, given: Pictures) -> None:
