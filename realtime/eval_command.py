@@ -28,8 +28,8 @@ def evaluate(
     metrics: Annotated[
         str,
         typer.Option(
-            help="With commas: edge-skill, fid, kid, clip, depth, depth-skill, warp, shapes, of which those that can "
-            "be had are measured if left out; styles, seeds, strengths and colours, which paint hundreds of pictures."
+            help="With commas: edge-skill, fid, kid, clip, depth, depth-skill, warp, shapes, of which those that "
+            "can be had are measured if left out; styles, seeds, strengths and colours, which paint hundreds of pictures."
         ),
     ] = "",
     count: Annotated[int, typer.Option(min=2, help="Pictures a metric, at most.")] = 64,
