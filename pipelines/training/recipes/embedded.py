@@ -116,7 +116,7 @@ RECIPE = Recipe(
             ),
             PairPart(
                 name="more",
-                plan=Plan(steps=2000, learning_rate=1e-3, batch=32, warmup=50, ema=0.997, sample_every=650),
+                plan=Plan(steps=1500, learning_rate=1e-3, batch=32, warmup=50, ema=0.997, sample_every=500),
                 method=_LATENTS,
                 crop=16,
             ),
