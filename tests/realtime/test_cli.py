@@ -200,6 +200,20 @@ def test_image_runs_the_embedded_model_as_it_comes(photo: Path, tmp_path: Path) 
     assert painted.std() > 5, "a picture, not a flat colour"
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_image_paints_from_a_given_depth(tmp_path: Path) -> None:
+    """The embedded model's third control, without any network that would have to be fetched."""
+    depth, target = tmp_path / "depth.png", tmp_path / "painted.png"
+    cv2.imwrite(str(depth), cv2.circle(np.zeros((256, 256), np.uint8), (128, 128), 70, 220, -1, cv2.LINE_AA))
+    options = ["--backend", "eager", "--prompt", "ink drawing", "--control", "depth"]
+    code, _, stderr = run("image", depth, target, *options, "--set", "depth_estimator=given")
+    assert code == 0, stderr
+    painted = cv2.imread(str(target), cv2.IMREAD_GRAYSCALE)
+    ring = cv2.circle(np.zeros((256, 256), np.uint8), (128, 128), 70, 255, 5) > 0
+    assert painted[ring].mean() + 25 < painted[~ring].mean(), "its outline is drawn"
+
+
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [("--strength", "9", "conditioning_scale is 9"), ("--seed", "-1", "seed is -1"), ("--size", "100", "32")],

@@ -1,5 +1,4 @@
-"""``embedded``: the model that ships, from free pictures and drawn styles. See its card for what was measured, and for
-what has changed here since it was trained.
+"""``embedded``: the model that ships, from free pictures and drawn styles. See its card for what was measured.
 
 U-Net and ControlNet learn together throughout, on latents made once (``data.encoded``): in a model this small, a U-Net
 that was frozen before could hardly be led by its ControlNet.
@@ -118,6 +117,12 @@ RECIPE = Recipe(
                 name="more",
                 plan=Plan(steps=1500, learning_rate=1e-3, batch=32, warmup=50, ema=0.997, sample_every=500),
                 method=_LATENTS,
+                crop=16,
+            ),
+            PairPart(
+                name="pixels",
+                plan=Plan(steps=350, learning_rate=4e-4, batch=32, warmup=30, ema=0.99, sample_every=175),
+                method=dataclasses.replace(_LATENTS, pixels=2.0, slopes=1.0),
                 crop=16,
             ),
         ),
