@@ -104,6 +104,9 @@ def write_preset(folder: Path, preset: Preset) -> None:
 
 
 def _library(module: Any) -> str:
+    own = type(module).__module__
+    if own.startswith("pipelines."):  # diffusers takes a class from any module that is named
+        return own
     return "transformers" if hasattr(module.config, "save_pretrained") else "diffusers"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from pipelines.backends.quantised import FOLDER
@@ -121,6 +122,8 @@ def test_what_ships_is_half_as_large_and_says_what_it_is(run: Run, tmp_path: Pat
     assert not is_shipped(model, target)
     ship(model, target)
     assert is_shipped(model, target)
+    theirs = StableDiffusionPipeline.from_pretrained(target, safety_checker=None)
+    assert type(theirs.vae).__name__ == "AutoencoderSubpixel"  # named by its module, which diffusers has not
     assert not (target / FOLDER).exists()
     assert (target / "README.md").read_text() == "the card"
     stored = load_file(target / _UNET)
