@@ -82,8 +82,8 @@ class MotionFinder:
 
 
 def carry(picture: Field, there: Field) -> Field:
-    """float32 H×W or H×W×C, each pixel taken from where it was. Cubic: a line carried often stays a line."""
-    return np.asarray(cv2.remap(picture, there, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.float32)
+    """float32 H×W or H×W×C, each pixel taken from where it was."""
+    return np.asarray(cv2.remap(picture, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 def _steadied(flow: Field, before: Grey, now: Grey, unmoved: Field) -> Field:

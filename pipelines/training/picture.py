@@ -11,6 +11,8 @@ import torch
 from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 from numpy.typing import NDArray
 
+import pipelines.subpixel  # noqa: F401  diffusers finds the class by its module, which it imports for nobody
+
 
 def open_pipeline(directory: Path) -> Any:
     """diffusers' ControlNet pipeline on an exported directory, float32, quiet."""
