@@ -64,7 +64,7 @@ def test_a_slow_pan_is_steady_and_stays_sharp(pixels: float) -> None:
     before, after = warp_error(frames, painted).ratio, warp_error(frames, steady).ratio
     assert before > 4, "or there is nothing to make steady"
     assert after <= 1.1
-    assert sharpness(steady[-1]) > 0.9 * sharpness(painted[-1])
+    assert sharpness(steady[-1]) > 0.75 * sharpness(painted[-1])
 
 
 def walker(at: float, *, noise: np.random.Generator) -> Picture:

@@ -54,14 +54,14 @@ def painted(pipeline: Any, given: Pictures, prompt: str, strength: float = 1.0) 
 
 def test_every_preset_keeps_the_edges(pipeline: Any, given: Pictures) -> None:
     skills = {label: edge_skill(given, painted(pipeline, given, prompt)) for label, prompt in PRESETS}
-    assert min(skills.values()) > 0.2, skills
-    assert np.mean(list(skills.values())) > 0.45, skills
+    assert min(skills.values()) > 0.7, skills
+    assert np.mean(list(skills.values())) > 0.85, skills
 
 
 def test_the_line_styles_keep_them_well_and_less_at_less_strength(pipeline: Any, given: Pictures) -> None:
-    skills = [edge_skill(given, painted(pipeline, given, "ink drawing", strength)) for strength in (1.0, 0.5, 0.0)]
-    assert skills[0] > 0.55
-    assert skills[0] > skills[1] > skills[2] - 0.02
+    skills = [edge_skill(given, painted(pipeline, given, "ink drawing", strength)) for strength in (1.0, 0.2, 0.0)]
+    assert skills[0] > 0.9
+    assert skills[0] > skills[1] + 0.1 > skills[2] + 0.2
     assert abs(skills[2]) < 0.05
 
 
@@ -72,7 +72,7 @@ def test_lines_are_painted_where_a_given_depth_jumps(painter: Painter) -> None:
     for prompt in ("ink drawing", "comic book"):
         asked = painter.settings(prompt, seed=3, control="depth", strength=0.8).replace(depth_estimator="given")
         skill = edge_skill(given, dict(zip(given, painter.paint(shown, [asked] * len(shown)), strict=True)))
-        assert skill > 0.3, (prompt, skill)
+        assert skill > 0.12, (prompt, skill)  # strong jumps are drawn, weak ones hardly
 
 
 def test_prompts_change_the_picture(pipeline: Any, given: Pictures) -> None:
@@ -95,7 +95,7 @@ def test_a_seed_is_a_palette_and_repeats(pipeline: Any, given: Pictures) -> None
     edges = given["astronaut"]
     one, again, other = (paint(pipeline, edges, "comic book", seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, again)
-    assert np.abs(ground(one) - ground(other)).mean() > 15
+    assert np.abs(ground(one) - ground(other)).mean() > 10
 
 
 def test_the_cameras_colours_come_in_as_far_as_they_are_asked_for(painter: Painter) -> None:
