@@ -26,8 +26,8 @@ _GRADED = 0.07  # how much lighter a subject's ground is at the top than in the 
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """``picture``: what the camera sees, uint8 H×W×3 RGB. ``map``: uint8 H×W, lines white on black, or depth. ``lines``:
-    0 or 255; ``shown``: how much of them is to be seen, 0..1."""
+    """``picture``: what the camera sees, uint8 H×W×3 RGB. ``map``: uint8 H×W, lines white on black, or depth.
+    ``lines``: 0 or 255; ``shown``: how much of them is to be seen, 0..1."""
 
     picture: Picture
     map: NDArray[np.uint8]
