@@ -63,7 +63,7 @@ def test_openvino_has_the_networks_twice(monkeypatch: pytest.MonkeyPatch) -> Non
     assert once.total / 2**20 == pytest.approx(2874, rel=0.05)
     assert twice.total / 2**20 == pytest.approx(4698, rel=0.05)
     files = locate("embedded")
-    free_memory(monkeypatch, host=260 * 2**20)
+    free_memory(monkeypatch, host=245 * 2**20)
     memory.check(files, dtype=torch.float32, device=CPU, size=(256, 256), backend="eager")
     with pytest.raises(MemoryShortage):
         memory.check(files, dtype=torch.float32, device=CPU, size=(256, 256))
