@@ -1,6 +1,7 @@
 """Networks with less work in them for the same numbers: what is linear and follows on something linear is one layer.
 
-Two places where the tiny models have that at full resolution, on which a CPU spends a third of a frame:
+Two places where tiny models have that at full resolution (the embedded model has the second; one with a decoder of
+taesd's kind has both, and a CPU spent a third of a frame there):
 
 * A decoder that ends in an upsampling and two convolutions, with nothing between them (``AutoencoderTiny`` without a
   block in its last stage): together a 5×5 convolution of a picture doubled by repetition, which is a 3×3 convolution of

@@ -110,7 +110,11 @@ def test_a_whole_model_is_checked_without_its_weights(directory: Path) -> None:
         ("unet/config.json", {"cross_attention_dim": 768}, "text embeddings 768 wide, but its text encoder gives 64"),
         ("vae/config.json", {"latent_channels": 4}, "takes latents of 4 channels, but it gives 32"),
         ("vae/config.json", {"_class_name": "VQModel"}, "VQModel"),
-        ("vae/config.json", {"_class_name": "AutoencoderTiny", "decoder_block_out_channels": [32] * 3}, "4 times as large"),
+        (
+            "vae/config.json",
+            {"_class_name": "AutoencoderTiny", "decoder_block_out_channels": [32] * 3},
+            "4 times as large",
+        ),
         ("model_index.json", {"text_encoder": ["transformers", "T5EncoderModel"]}, "T5EncoderModel as text_encoder"),
         ("model_index.json", {"_class_name": "FluxPipeline", "unet": None}, "FluxPipeline"),
         ("controlnet/config.json", {"in_channels": 4}, "latents of 4 channels"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderTiny
 from safetensors.torch import save_file
 
 from pipelines import SDXSPipeline, Settings
@@ -268,12 +270,13 @@ def test_bf16_is_taken_for_the_rest_of_int8_only() -> None:
     assert processor.cpu(OneCore("CPU"), quantised=True).hints["INFERENCE_PRECISION_HINT"] == "f32"
 
 
-def test_a_decoder_that_ends_otherwise_is_left_alone(saved: tuple[Any, Path]) -> None:
-    """The tiny model's last stage has a block between the two convolutions."""
-    pipe = SDXSPipeline.from_pretrained(saved[1], backend="openvino", device="cpu")
-    names = {type(each).__name__ for each in backend_of(pipe).folded.graph.modules()}
-    assert "DoublingEnd" not in names
-    names = {
-        type(each).__name__ for each in backend_of(SDXSPipeline.from_pretrained("embedded")).folded.graph.modules()
-    }
-    assert "DoublingEnd" in names
+def test_only_a_decoder_that_ends_so_is_shortened(saved: tuple[Any, Path], tmp_path: Path) -> None:
+    """The tiny model's last stage has a block between the two convolutions; here is one without."""
+    without = Path(shutil.copytree(saved[1], tmp_path / "without"))
+    tiny_vae = AutoencoderTiny.load_config(without / "vae")
+    torch.manual_seed(3)
+    AutoencoderTiny.from_config({**tiny_vae, "num_decoder_blocks": [1, 1, 1, 0]}).save_pretrained(without / "vae")
+    for directory, shortened in ((saved[1], False), (without, True)):
+        pipe = SDXSPipeline.from_pretrained(directory, backend="openvino", device="cpu")
+        names = {type(each).__name__ for each in backend_of(pipe).folded.graph.modules()}
+        assert ("DoublingEnd" in names) == shortened
