@@ -6,6 +6,7 @@ All paint uint8 H×W×3 pictures from uint8 H×W×3 pictures, canny included, wi
 from __future__ import annotations
 
 import functools
+import importlib
 import shutil
 import warnings
 from typing import Any
@@ -127,6 +128,7 @@ def diffusers_pipeline(subject: Subject) -> Any:
     need("diffusers")
     import diffusers
 
+    importlib.import_module("pipelines.subpixel")  # diffusers takes a class that it has not from nowhere else
     files = subject.files()
     given: dict[str, Any] = {"torch_dtype": subject.dtype}
     is_xl = (files.directory / "tokenizer_2").is_dir()
