@@ -4,6 +4,10 @@ What a diffusion model makes of its noise is decided coarsely by the noise's low
 low band of x_T is exchanged for that of the camera picture's latents, and the fine rest is left as it is (the split of
 FreeInit, arXiv 2312.07537, section 3.3, in space only). The band keeps the variance that it has in noise, for which the
 model was trained.
+
+A model that was trained with an ``AutoencoderSubpixel`` takes the colours latent by latent (``pipelines.training``,
+``data.encoded``): its encoder costs nothing, so the small picture is enlarged and encoded whole, and x_T goes from the
+noise straight to these latents.
 """
 
 from __future__ import annotations
@@ -26,12 +30,20 @@ class ColourEncoder(nn.Module):
         super().__init__()
         self.encoder = vae.encoder
         self.quant_conv = getattr(vae, "quant_conv", None)
-        self.tiny = self.quant_conv is None and type(vae).__name__ in ("AutoencoderTiny", "AutoencoderSubpixel")
+        #: Latent pixels, each way, that a number of the colours stands for.
+        self.band = 1 if type(vae).__name__ == "AutoencoderSubpixel" else BAND
+        self.tiny = self.quant_conv is None and (self.band == 1 or type(vae).__name__ == "AutoencoderTiny")
         self.scaling_factor = float(vae.config.scaling_factor)
         self.shift_factor = float(getattr(vae.config, "shift_factor", None) or 0.0)
 
+    def extra_repr(self) -> str:
+        """Models converted from this are kept by what it says of itself."""
+        return f"band={self.band}"
+
     def forward(self, pictures: Tensor) -> Tensor:
-        """``pictures``: B×3×H/4×W/4 in [-1, 1]. Returns B×C×h/4×w/4, scaled as the diffusion model's latents are."""
+        """``pictures``: B×3×H/4×W/4 in [-1, 1]. Returns B×C×h/band×w/band, scaled as the diffusion model's latents."""
+        if self.band < BAND:
+            pictures = F.interpolate(pictures, scale_factor=BAND / self.band, mode="bilinear", align_corners=False)
         latents = self.encoder(pictures)
         if self.quant_conv is not None:
             latents = self.quant_conv(latents)
@@ -49,14 +61,16 @@ class ColourEntry(nn.Module):
 
     def forward(self, noise: Tensor, pictures: Tensor, strength: Tensor) -> Tensor:
         """``noise``: B×C×h×w. ``pictures``: B×3×H/4×W/4 in [-1, 1]. ``strength``: B, 0..1. Returns x_T, B×C×h×w."""
-        return enter(noise, self.encoder(pictures), strength)
+        return enter(noise, self.encoder(pictures), strength, band=self.encoder.band)
 
 
-def enter(noise: Tensor, colours: Tensor, strength: Tensor) -> Tensor:
-    """x_T with ``strength`` (B, 0..1) of its low band exchanged for ``colours`` (B×C×h/4×w/4), both B×C×h×w."""
-    own = F.avg_pool2d(noise, BAND)
-    # Averages of BAND² independent normals have a deviation of 1/BAND.
-    exchange = F.interpolate(colours / BAND - own, scale_factor=BAND, mode="bilinear", align_corners=False)
+def enter(noise: Tensor, colours: Tensor, strength: Tensor, *, band: int = BAND) -> Tensor:
+    """x_T with ``strength`` (B, 0..1) of its low band exchanged for ``colours`` (B×C×h/band×w/band), both B×C×h×w."""
+    if band == 1:
+        return torch.lerp(noise, colours, strength.view(-1, 1, 1, 1))
+    own = F.avg_pool2d(noise, band)
+    # Averages of band² independent normals have a deviation of 1/band.
+    exchange = F.interpolate(colours / band - own, scale_factor=band, mode="bilinear", align_corners=False)
     return noise + strength.view(-1, 1, 1, 1) * exchange
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipelines.colours import BAND
 from pipelines.condition import DRAWN
 from pipelines.conditioners import make_conditioners
 from pipelines.fold import Folded
@@ -29,9 +30,11 @@ from pipelines.training.evaluation.edges import held_out_photographs
 Picture = NDArray[np.uint8]
 #: scikit-image's photographs that nothing was chosen by.
 UNTOUCHED = ("camera", "coins", "clock", "brick")
-#: Pictures to calibrate on: each style four times, at these conditioning scales in turn.
+#: Pictures to calibrate on: each style four times, at these conditioning scales and with so much of the colours of the
+#: camera in the noise, in turn.
 COUNT = 48
 _SCALES = (1.0, 1.0, 0.75, 0.5, 0.0)
+_COLOURS = (0.0, 0.7, 0.0, 1.0, 0.4, 0.7, 0.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,7 +56,8 @@ def calibration(pipeline: Any, folded: Folded, *, count: int = COUNT, seed: int 
         picture = portrait(plain_ground(pipeline.size[0], rng), rng)
         embedding: Embedding = pipeline._encode_prompt.of(settings)
         constants = folded.constants(embedding, pipeline._time_ids(*pipeline.size) if pipeline._is_xl else None)
-        (noise,) = pipeline._start([settings], None, pipeline.size)
+        settings = settings.replace(init_strength=_COLOURS[index % len(_COLOURS)])
+        (noise,) = pipeline._start([settings], _small(picture), pipeline.size)
         assert constants.temb is not None
         rows = {"noise": noise, "embeddings": constants.embeddings, "temb": constants.temb}
         inputs = {name: row[None].float().numpy() for name, row in rows.items()}
@@ -65,7 +69,7 @@ def calibration(pipeline: Any, folded: Folded, *, count: int = COUNT, seed: int 
 def compare(exact: Any, other: Any, *, seeds: Sequence[int] = (0, 1)) -> dict[str, float]:
     """The least PSNR (dB) of ``other``'s uint8 pictures against ``exact``'s, for each style.
 
-    Of four untouched photographs, each control, two strengths, and text alone.
+    Of four untouched photographs, with and without their colours, each control, two strengths, and text alone.
     """
     draw, worst = _Maps(exact), {}
     photographs = list(held_out_photographs(UNTOUCHED, size=exact.size[0]).values())
@@ -75,8 +79,14 @@ def compare(exact: Any, other: Any, *, seeds: Sequence[int] = (0, 1)) -> dict[st
             kinds: Sequence[Kind] = exact.controls
             control = kinds[index % len(kinds)] if kinds else "none"
             scale = (1.0, 0.6)[(index + seed) % 2]
-            settings = Settings(prompt=prompt, seed=97 * index + seed, control=control, conditioning_scale=scale)
-            found.append(_psnr(exact, other, draw(picture, settings), settings))
+            settings = Settings(
+                prompt=prompt,
+                seed=97 * index + seed,
+                control=control,
+                conditioning_scale=scale,
+                init_strength=(0.0, 0.7)[seed % 2],
+            )
+            found.append(_psnr(exact, other, draw(picture, settings), settings, _small(picture)))
         alone = Settings(prompt=prompt, control="none")
         found.append(_psnr(exact, other, draw.none, alone))
         worst[name] = round(min(found), 2)
@@ -167,6 +177,12 @@ def _styles(pipeline: Any) -> list[tuple[str, str]]:
     return styles or [("default", pipeline.preset.defaults.prompt)]
 
 
-def _psnr(exact: Any, other: Any, maps: torch.Tensor, settings: Settings) -> float:
-    left, right = (pipeline.paint_uint8(maps, [settings])[0].numpy() for pipeline in (exact, other))
+def _small(picture: Picture) -> torch.Tensor:
+    """uint8 1×H/4×W/4×3, as the camera's colours reach the noise."""
+    height, width = picture.shape[0] // BAND, picture.shape[1] // BAND
+    return torch.from_numpy(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA))[None]
+
+
+def _psnr(exact: Any, other: Any, maps: torch.Tensor, settings: Settings, colours: torch.Tensor | None = None) -> float:
+    left, right = (pipeline.paint_uint8(maps, [settings], colours=colours)[0].numpy() for pipeline in (exact, other))
     return float(min(99.0, cv2.PSNR(left, right)))

@@ -108,7 +108,9 @@ def estimate_encoded(recipe: Recipe, *, gpu: str = "h100") -> SamplesEstimate:
     one = networks.cost("teacher encoder").flops
     channels, height, width = networks.latents
     latents = channels * height * width
-    disk = 2 * (latents + latents // BAND**2) + (3 + 1) * recipe.size[0] * recipe.size[1]
+    plan = recipe.teacher_plan
+    colours = latents if plan is not None and plan.networks.subpixel else latents // BAND**2
+    disk = 2 * (latents + latents // BAND**2 + colours) + (3 + 1) * recipe.size[0] * recipe.size[1]
     return SamplesEstimate(count=count, flops=count * one, seconds=count * one / speed_of(gpu), disk=count * disk)
 
 

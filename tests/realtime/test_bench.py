@@ -183,6 +183,13 @@ def test_contenders_take_turns_and_who_can_not_run_says_why(tiny: Subject) -> No
     assert skipped == ["refuses: ValueError: it is not", "ends: its process ended; its message is above."]
 
 
+@pytest.mark.slow
+def test_diffusers_is_compared_on_the_embedded_model_in_a_process_of_its_own() -> None:
+    with subject("embedded") as embedded:
+        outcomes, skipped = take_turns({"theirs": contenders.diffusers_painter}, embedded, 0.1)
+    assert list(outcomes) == ["theirs"], skipped
+
+
 def test_who_is_never_ready_does_not_hold_the_others_up(tiny: Subject) -> None:
     outcomes, skipped = take_turns({"slow": functools.partial(contenders.demo_painter)}, tiny, 0.1, ready_seconds=0.0)
     assert not outcomes

@@ -1,12 +1,12 @@
 """Latents of a data set's own pictures, encoded once and kept: what a small model learns picture and map together from.
 
 DIR/encoded/colours.json, and {train,held-out}/shard-00000.safetensors of ``PER_SHARD`` samples: latents, maps, the low
-band that the noise of each stands for, the conditioning scale each is meant for.
+band that the noise of each stands for, the camera's colours, the conditioning scale each is meant for.
 
-The noise's low band is coupled with the picture's colours (Albergo et al., arXiv 2310.03725: a coupling that depends on
-the data), exactly as ``pipelines.colours`` enters a camera's: read as latents, it *is* the colours. Where a picture
-keeps its camera's, the band is the camera picture's; elsewhere it is normal, and the picture was drawn in the colours
-that it stands for. So one step from noise has nothing to guess: seeds give palettes, ``init_strength`` the camera's.
+The noise is coupled with the picture's colours (Albergo et al., arXiv 2310.03725: a coupling that depends on the data).
+Where a picture keeps its camera's, they enter its noise exactly as ``pipelines.colours`` enters them; elsewhere the
+noise's low band is normal, as it is in any noise, and the picture was drawn in the colours that it stands for. So one
+step from noise has nothing to guess: seeds give palettes, ``init_strength`` the camera's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from rich.progress import Progress
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pipelines.colours import BAND, enter
+from pipelines.colours import BAND, ColourEncoder, enter
 from pipelines.errors import TrainingError, TrainingStopped
 from pipelines.training.data.dataset import open_data
 from pipelines.training.data.manifest import check_manifest, digest_of
@@ -125,8 +125,6 @@ class Encoded:
             latents = torch.lerp(latents, self._read("latents", other).float(), blend)
         top, left, side = _window(latents.shape[-2:], crop, rng)
         latents = latents[:, top : top + side[0], left : left + side[1]]
-        band = self._read("bands", index).float()
-        band = band[:, top // BAND : (top + side[0]) // BAND, left // BAND : (left + side[1]) // BAND]
         y, x, high, wide = (FACTOR * each for each in (top, left, *side))
         drawn = self._read("maps", index)[y : y + high, x : x + wide].float() / 255
         found = {}
@@ -137,7 +135,7 @@ class Encoded:
             found["picture"] = whole[y : y + high, x : x + wide].permute(2, 0, 1) / 127.5 - 1
         return {
             **found,
-            "noise": self._noise(index, band, latents.shape, rng),
+            "noise": self._noise(index, (top, left), latents.shape, rng),
             "latents": latents,
             "map": drawn.expand(3, -1, -1),
             "scale": self._read("scales", index),
@@ -146,12 +144,17 @@ class Encoded:
             "blend": torch.tensor(blend),
         }
 
-    def _noise(self, index: int, band: Tensor, shape: Sequence[int], rng: np.random.Generator) -> Tensor:
-        """Normal, its low band exchanged for the one that the picture was drawn with."""
-        keeps = bool(self._read("cameras", index)) and rng.random() < 0.5
-        share = float(rng.uniform(self._plan.least_kept, 1)) if keeps else 1.0
+    def _noise(self, index: int, corner: tuple[int, int], shape: Sequence[int], rng: np.random.Generator) -> Tensor:
+        """Normal, and in it the colours that the picture was drawn with; ``corner``: of the square, top and left."""
+        camera = bool(self._read("cameras", index))
+        part = rng.random() < 0.5
+        share = float(rng.uniform(self._plan.least_kept, 1)) if camera and part else 1.0
+        colours = self._read("colours" if camera else "bands", index).float()
+        band = self._read("latents", index).shape[-1] // colours.shape[-1]
+        (top, left), (high, wide) = (each // band for each in corner), (each // band for each in shape[-2:])
+        cut = colours[:, top : top + high, left : left + wide]
         normal = torch.from_numpy(rng.standard_normal((1, *shape), dtype=np.float32))
-        return enter(normal, band[None], torch.tensor([share]))[0]
+        return enter(normal, cut[None], torch.tensor([share]), band=band)[0]
 
     def file(self, shard: int) -> Path:
         return self._folder / f"shard-{shard:05d}.safetensors"
@@ -221,12 +224,13 @@ def ensure_encoded(run: Run, model: Model, *, device: torch.device) -> tuple[Enc
 
 
 def _made_of(model: Model, size: tuple[int, int], parts: Sequence[Encoded]) -> dict[str, Any]:
-    # Only the encoder: later stages train the decoder.
+    # Of the autoencoder only the encoder: later stages train the decoder.
     prompts = "\n".join(prompt for part in parts for prompt in part.prompts)
     return {
         "encoder": digest_of([model.vae.encoder]),
         "prompts": hashlib.sha256(prompts.encode()).hexdigest()[:16],
         "size": list(size),
+        "colours": ColourEncoder(model.vae).band,
     }
 
 
@@ -236,11 +240,14 @@ def _row(model: Model, data: Examples, meaning: Meaning, index: int, seed: tuple
     band = torch.from_numpy(rng.standard_normal((channels, height // BAND, width // BAND), dtype=np.float32))
     drawn = data.example(index, meaning.colours(band))
     device = next(model.vae.parameters()).device
-    if drawn.colours is not None:
-        band = model.encode(tensor_of(drawn.colours)[None].to(device))[0].cpu()
+    small = np.zeros((height * FACTOR // BAND, width * FACTOR // BAND, 3), np.uint8)
+    seen = tensor_of(small if drawn.colours is None else drawn.colours)[None]
+    with torch.no_grad():
+        colours = ColourEncoder(model.vae)(seen.to(device))[0].half().cpu()
     return {
         "latents": model.encode(tensor_of(drawn.picture)[None].to(device))[0].half().cpu(),
         "bands": band.half(),
+        "colours": colours,
         "pictures": torch.from_numpy(drawn.picture),
         "maps": torch.from_numpy(drawn.map),
         "scales": torch.tensor(float(drawn.strength)),

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from pipelines.training.drawn.scene import Image, Plane, Scene, blurred, rainbow, step
 
-REACH = 40.0  # pixels that a colour flows where no edge stops it
+REACH = 20.0  # pixels that a colour flows where no edge stops it
 WALL = 240.0  # pixels that crossing an edge counts for
-COARSE = 12.0  # σ of the colours that a few numbers every 32 pixels can tell
+FINE = 2.5  # σ, in pixels, of the colours that a camera's small picture tells
+FLAT = 0.7  # share of the colours that are laid flat; the rest keeps the picture's shades, where textures have no edges
 SURROUNDINGS = 28.0  # σ, in pixels, of what the eye gets used to
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -24,11 +25,9 @@ def region_colours(picture: NDArray[np.uint8], edges: NDArray[np.uint8]) -> Imag
     own = picture.astype(np.float32) / np.float32(255)
     walls = edges > 0
     inside = _inside(walls)[..., None]
-    coarse = blurred(own, COARSE)
-    weighed = np.concatenate([(0.65 * own + 0.35 * coarse) * inside, inside], -1)
-    flowed = _flow(weighed, walls)
+    flowed = _flow(np.concatenate([own * inside, inside], -1), walls)
     flat = flowed[..., :3] / (flowed[..., 3:] + np.float32(1e-6))
-    return np.clip(flat, 0, 1).astype(np.float32)
+    return np.clip(FLAT * flat + (1 - FLAT) * blurred(own, FINE), 0, 1).astype(np.float32)
 
 
 def from_field(field: NDArray[np.float32], size: tuple[int, int]) -> Image:

@@ -13,7 +13,7 @@ Kind = Literal["canvas", "subject", "words", "solids"]
 
 _WORDS, _SUBJECT, _SOLIDS = 0.18, 0.27, 0.12  # shares; the rest are canvases
 _SKETCHED = 0.20
-_CAMERA = {"canvas": 0.5, "subject": 0.3, "words": 0.0, "solids": 0.5}
+_CAMERA = {"canvas": 0.65, "subject": 0.45, "words": 0.0, "solids": 0.6}
 _WHOLE = 0.35  # share of the samples at conditioning scale 1
 _WEAKEST = 0.05
 

@@ -26,7 +26,7 @@ def stained_glass(scene: Scene) -> Image:
     glass = _deeper(paint(scene, 1.4), 1.5)
     lit = 0.70 + 0.50 * (1 - scene.near(9))
     panes = np.clip(glass * lit[..., None], 0, 1)
-    lead = scene.line(2.5)
+    lead = _outline(scene, 2.5, 0.45)
     sheen = np.clip(shifted(scene.line(1.6), -1, -1) - scene.line(1.6), 0, 1)
     return mix(mix(panes, flat(scene, 1.0, 0.97, 0.85), sheen * 0.25), flat(scene, 0.045, 0.04, 0.05), lead)
 
@@ -37,7 +37,7 @@ def comic(scene: Scene) -> Image:
     light = lightness(colours)
     loud = _in_steps(np.clip(colours * (1.12 * step(light, -0.1, 0.55))[..., None], 0, 1), 4, 0.7)
     dots = step(4.3 * (1 - light) - tiled(DOTS, scene), -1.1, 1.1) * 0.15
-    return mix(loud * (1 - dots)[..., None], flat(scene, 0.05, 0.04, 0.07), scene.line(2.4))
+    return mix(loud * (1 - dots)[..., None], flat(scene, 0.05, 0.04, 0.07), _outline(scene, 2.4, 0.40))
 
 
 def watercolour(scene: Scene) -> Image:
@@ -47,7 +47,7 @@ def watercolour(scene: Scene) -> Image:
     thickness = (0.20 + 0.36 * scene.near(30)) * (1 - 0.55 * gap) + 0.55 * scene.near(3) * (1 - gap)
     paper = flat(scene, 0.985, 0.978, 0.960) - (0.030 * tiled(WEAVE, scene))[..., None]
     washed: Image = paper * np.power(pigment, thickness[..., None])
-    return mix(washed, 0.52 * _deeper(pigment, 1.6), scene.line(1.7) * (0.92 - 0.25 * scene.crowd))
+    return mix(washed, 0.52 * _deeper(pigment, 1.6), 0.92 * _outline(scene, 1.7, 0.65))
 
 
 def oil(scene: Scene) -> Image:
@@ -61,7 +61,7 @@ def oil(scene: Scene) -> Image:
     varnish = np.array([1.04, 0.99, 0.90], np.float32)
     painted = np.clip((body * lit[..., None] + hues) * varnish, 0, 1)
     umber = 0.12 * body + np.array([0.05, 0.025, 0.01], np.float32)
-    return mix(painted, umber, scene.line(2.2) * (0.97 - 0.2 * scene.crowd))
+    return mix(painted, umber, 0.95 * _outline(scene, 2.2, 0.65))
 
 
 def toy(scene: Scene) -> Image:
@@ -75,7 +75,7 @@ def toy(scene: Scene) -> Image:
     shade = (0.55 + 0.70 * diffuse) * (1 - 0.28 * scene.near(3))
     shade = shade * (1 - 0.20 * np.clip(blurred(shifted(scene.edges, 5, 6), 4) * 2.5, 0, 1))
     plastic = np.clip(body * shade[..., None] + 0.34 * shine[..., None], 0, 1)
-    return mix(plastic, 0.20 * body, scene.line(1.9) * (0.95 - 0.2 * scene.crowd))
+    return mix(plastic, 0.20 * body, 0.95 * _outline(scene, 1.9, 0.65))
 
 
 def pixel_art(scene: Scene) -> Image:
@@ -84,7 +84,12 @@ def pixel_art(scene: Scene) -> Image:
     levels = _in_steps(colours, 6, 0.8, soft=0.1)
     levels = levels * (1 - 0.07 * tiled(GRID, scene))[..., None]
     outline = _blocks(scene.edges, 2)
-    return mix(levels, 0.20 * levels, step(outline, 0.2, 0.5))
+    return mix(levels, 0.20 * levels, step(outline, 0.2, 0.5) * (1 - 0.45 * scene.crowd))
+
+
+def _outline(scene: Scene, width: float, faded: float) -> Plane:
+    """Lines that are fainter by ``faded`` where they crowd: colours tell a texture, outlines would blacken it."""
+    return (scene.line(width) * (1 - np.float32(faded) * scene.crowd)).astype(np.float32)
 
 
 def _graded(colours: Image, dark: tuple[float, float, float], pale: tuple[float, float, float], amount: float) -> Image:

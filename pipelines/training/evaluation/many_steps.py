@@ -42,7 +42,7 @@ class ManySteps:
         self.controls: tuple[Kind, ...] = tuple(each.kind for each in self.preset.controls)
         self._steps, self._guidance = steps, guidance
         self._noise = NoiseBank(device=self.device, dtype=torch.float32)
-        self._encode_colours = colour.ColourEncoder(self._model.vae)
+        self._enter = colour.ColourEntry(colour.ColourEncoder(self._model.vae))
 
     @torch.no_grad()
     def __call__(
@@ -72,4 +72,5 @@ class ManySteps:
             return noise
         strength = torch.tensor([each.init_strength for each in settings], device=self.device)
         small = colour.normalise(colours.to(self.device), torch.float32)
-        return colour.enter(noise, self._encode_colours(small), strength)
+        entered: Tensor = self._enter(noise, small, strength)
+        return entered

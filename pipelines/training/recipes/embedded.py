@@ -28,6 +28,9 @@ _CONTROL = (4, 8, 16, 64)
 
 #: Every noise has its picture in the data: none is drawn afresh. Score distillation has a phase of its own.
 _LATENTS = Distilling(warmup=1.0, matching=(1.0, 1.0), feature_window=3, fresh=0.0, regression=4.0, reads=True)
+#: Where pictures are compared, features would tell no more, at half of a step's time. Latents count less: their mean
+#: square gives the faint components, which nobody sees, too much of it, and leaves flats mottled by the noise.
+_PIXELS = dataclasses.replace(_LATENTS, pixels=4.0, slopes=2.0, regression=1.0, matched=False)
 
 _TEACHER = TeacherPlan(
     networks=Networks(
@@ -50,7 +53,7 @@ _TEACHER = TeacherPlan(
     together=(
         Together(
             name="small",
-            plan=Plan(steps=700, learning_rate=1.5e-3, batch=32, warmup=100, ema=0.997, sample_every=250),
+            plan=Plan(steps=600, learning_rate=1.5e-3, batch=32, warmup=100, ema=0.997, sample_every=250),
             crop=16,
         ),
         Reading(
@@ -59,7 +62,7 @@ _TEACHER = TeacherPlan(
         ),
         Together(
             name="late",
-            plan=Plan(steps=350, learning_rate=1.2e-3, batch=32, warmup=50, ema=0.997, sample_every=250),
+            plan=Plan(steps=300, learning_rate=1.2e-3, batch=32, warmup=50, ema=0.997, sample_every=250),
             crop=16,
             late=3.0,
         ),
@@ -115,15 +118,21 @@ RECIPE = Recipe(
             ),
             PairPart(
                 name="more",
-                plan=Plan(steps=1500, learning_rate=1e-3, batch=32, warmup=50, ema=0.997, sample_every=500),
+                plan=Plan(steps=2000, learning_rate=1e-3, batch=32, warmup=50, ema=0.998, sample_every=500),
                 method=_LATENTS,
                 crop=16,
             ),
             PairPart(
                 name="pixels",
-                plan=Plan(steps=350, learning_rate=4e-4, batch=32, warmup=30, ema=0.99, sample_every=175),
-                method=dataclasses.replace(_LATENTS, pixels=2.0, slopes=1.0),
+                plan=Plan(steps=1200, learning_rate=8e-4, batch=32, warmup=30, ema=0.997, sample_every=300),
+                method=_PIXELS,
                 crop=16,
+            ),
+            PairPart(
+                name="whole",
+                plan=Plan(steps=400, learning_rate=4e-4, batch=16, warmup=20, ema=0.99, sample_every=100),
+                method=_PIXELS,
+                words=0.25,
             ),
         ),
     ),

@@ -246,7 +246,7 @@ def test_the_first_stage_that_learns_from_pictures_or_samples_makes_them() -> No
     recipe = tiny_together(Path("nowhere"))
     found = estimate_encoded(recipe, gpu="cpu")
     assert found.count == 70 + 8
-    assert found.disk == found.count * (2 * 8 * (16 * 16 + 4 * 4) + 4 * 128 * 128)
+    assert found.disk == found.count * (2 * 8 * (2 * 16 * 16 + 4 * 4) + 4 * 128 * 128)
     assert found.flops == found.count * Networks(recipe).cost("teacher encoder").flops
     with pytest.raises(TrainingError, match="says nothing of encoded pictures"):
         estimate_encoded(find_recipe("debug"))

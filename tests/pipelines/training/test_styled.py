@@ -100,7 +100,7 @@ def test_shares_of_kinds_colours_sketches_and_strengths() -> None:
     assert np.mean([plan.sketched for plan in lined]) == pytest.approx(0.2, abs=0.02)
     assert not any(plan.sketched for plan in plans if plan.kind == "solids")  # their map is their depth
     assert np.mean([plan.strength == 1 for plan in mapped]) == pytest.approx(0.35, abs=0.02)
-    for kind, camera in (("canvas", 0.5), ("subject", 0.3), ("solids", 0.5)):
+    for kind, camera in (("canvas", 0.65), ("subject", 0.45), ("solids", 0.6)):
         assert np.mean([plan.camera for plan in plans if plan.kind == kind]) == pytest.approx(camera, abs=0.03)
     words = [plan for plan in plans if plan.kind == "words"]
     assert {(plan.strength, plan.camera, plan.sketched) for plan in words} == {(0.0, False, False)}
