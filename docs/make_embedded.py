@@ -171,7 +171,8 @@ def measured_depth(side: int) -> Picture:
 
 
 def before_after(old: Painter, new: Painter, side: int = 200) -> Picture:
-    """A row a style that both have by name: each photograph by the old model and by the new one."""
+    """A row a style that both have by name: each photograph by the old model and by the new one, with as much of its
+    colours as a session of theirs begins with."""
     both = [name for name, _ in new.styles if name.lower() in {each.lower() for each, _ in old.styles}]
     shown = list(photographs(new).items())[:4]
     rows = []
@@ -179,7 +180,7 @@ def before_after(old: Painter, new: Painter, side: int = 200) -> Picture:
         tiles = []
         for place, (_, photograph) in enumerate(shown):
             for painter, when in ((old, "before"), (new, "after")):
-                asked = settings(painter, prompt_of(painter, style), seed=place)
+                asked = settings(painter, prompt_of(painter, style), seed=place, init_strength=painter.init_strength)
                 (painted,) = painter.paint([photograph], [asked])
                 tiles.append(tile(painted, side, f"{style}, {when}" if place == 0 else when if row == 0 else " "))
         rows.append(tiles)

@@ -73,6 +73,7 @@ class Painter:
         self.controls: Sequence[Kind] = self._brush.controls
         self.styles = [(each.name, each.prompt) for each in self._brush.preset.styles]
         self.prompt = self._brush.preset.defaults.prompt
+        self.init_strength = self._brush.preset.defaults.init_strength
         self._conditioners = make_conditioners(self.controls, device=self.device)
 
     def settings(
