@@ -37,7 +37,7 @@ class Shot:
 SHOTS = {
     "studio": Shot(),
     "studio-phone": Shot(size=(390, 844)),
-    "studio-projector": Shot(size=(1920, 1080)),
+    "studio-projector": Shot(size=(1920, 1080), style="Comic"),
     "studio-draw": Shot(mode="draw", style="Blueprint"),
     "studio-draw-phone": Shot(size=(390, 844), mode="draw", style="Chalk"),
     "studio-imagine": Shot(mode="imagine", style="Stained glass"),
