@@ -29,7 +29,7 @@ for settings in ROWS:
     maps = np.stack([drawers[kind](photo, settings).map for kind in settings.kinds])
     shown = np.repeat(maps[0][..., None], 3, axis=2) if len(maps) == 1 else photo
     planes = torch.from_numpy(maps)[None]
-    painted = [pipe.paint_uint8(planes, [settings.replace(prompt=style)])[0].numpy() for style in STYLES]
+    painted = [pipe.paint_uint8(planes, [settings.replace(prompt=style)])[0].numpy().copy() for style in STYLES]
     rows.append(np.concatenate([shown, *painted], axis=1))
 
 sheet = cv2.cvtColor(np.concatenate(rows, axis=0), cv2.COLOR_RGB2BGR)
