@@ -24,7 +24,8 @@ BAND = 4
 
 
 class ColourEncoder(nn.Module):
-    """Small camera pictures to the low band of their latents; the encoder is the model's own autoencoder's."""
+    """Small camera pictures to the low band of their latents, or with a sub-pixel autoencoder to all of them; the
+    encoder is the model's own autoencoder's."""
 
     def __init__(self, vae: Any) -> None:
         super().__init__()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -182,3 +183,6 @@ def test_samples_are_the_same_each_time() -> None:
     scales = {sample.scale.item() for sample in first}
     assert {0.0, 0.5, 0.75, 1.0} == scales
     assert all(0 < sample.maps.mean() < 0.5 for sample in first)
+    rough = [float(np.diff(sample.inputs["noise"], axis=-1).std()) for sample in first]
+    assert rough[0] == pytest.approx(2**0.5, abs=0.1)  # noise alone
+    assert max(rough[1], rough[3]) < 0.5 * rough[0]  # 0.7 of a camera's colours in it, and nothing but these

@@ -183,15 +183,18 @@ def test_noise_carries_the_low_band_that_the_picture_was_drawn_with(encoded: tup
 
 def test_noise_carries_the_colours_of_the_camera_that_the_picture_keeps(encoded: tuple[Encoded, Encoded]) -> None:
     train, _ = encoded
-    kept = [index for index in range(20) if bool(train._read("cameras", index))]
+    kept = [index for index in range(40) if bool(train._read("cameras", index))]
+    assert len(kept) >= 4
+    shares = []
     for index in kept:
         seen, noise = train._read("colours", index).float(), train[index]["noise"]
         assert seen.shape == noise.shape  # latent by latent, as the autoencoder is a sub-pixel one
         # At least three tenths of each are the camera's; the rest is normal, and has nothing to do with it.
-        share = (seen * noise).sum() / (seen * seen).sum()
-        assert 0.15 < share.item() < 1.15, f"{index} carries {share:.2f} of its camera's colours"
-        if share > 0.99:
-            assert torch.allclose(noise, seen, atol=1e-3)
+        shares.append(float((seen * noise).sum() / (seen * seen).sum()))
+        assert 0.15 < shares[-1] < 1.15, f"{index} carries {shares[-1]:.2f} of its camera's colours"
+    whole = [torch.allclose(train[index]["noise"], train._read("colours", index).float(), atol=1e-3) for index in kept]
+    assert any(whole)
+    assert not all(whole)
 
 
 def test_a_square_of_the_noise_is_of_the_same_place_as_its_colours(encoded: tuple[Encoded, Encoded]) -> None:
