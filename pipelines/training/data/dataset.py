@@ -102,11 +102,11 @@ class Part:
         """uint8 H×W×3 RGB; of the next good sample where this one is broken."""
         return self.sample(index)[0]
 
-    def example(self, index: int, field: NDArray[np.float32] | None) -> Example:
+    def example(self, index: int, field: NDArray[np.float32] | None, blend: float = 0.0) -> Example:
         """The picture with its map and colours, see ``drawn.styled``. Raises TrainingError where the data have none."""
         if not isinstance(self._source, Styled):
             raise TrainingError("These data have no maps and colours of their own; only `drawn` has.")
-        return self._source.example(self._indices[index], field)
+        return self._source.example(self._indices[index], field, blend)
 
     def sample(self, index: int) -> tuple[Picture, str]:
         """Raises TrainingError when not one picture can be read."""

@@ -1,7 +1,8 @@
 """Latents of a data set's own pictures, encoded once and kept: what a small model learns picture and map together from.
 
 DIR/encoded/colours.json, and {train,held-out}/shard-00000.safetensors of ``PER_SHARD`` samples: latents, maps, the low
-band that the noise of each stands for, the camera's colours, the conditioning scale each is meant for.
+band that the noise of each stands for, the camera's colours, the conditioning scale each is meant for, and how far it
+lies from its own style to its neighbour's.
 
 The noise is coupled with the picture's colours (Albergo et al., arXiv 2310.03725: a coupling that depends on the data).
 Where a picture keeps its camera's, they enter its noise exactly as ``pipelines.colours`` enters them; elsewhere the
@@ -53,13 +54,13 @@ class Examples(Protocol):
 
     def __len__(self) -> int: ...
 
-    def example(self, index: int, field: NDArray[np.float32] | None) -> Example: ...
+    def example(self, index: int, field: NDArray[np.float32] | None, blend: float = 0.0) -> Example: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedPlan:
-    """``count`` samples to train on and ``held_out`` to validate with. ``mixed``: the share that is shown half-way
-    between two styles of one scene, as a blend of prompts shows it. ``least_kept``: how little of a camera's colours
+    """``count`` samples to train on and ``held_out`` to validate with. ``mixed``: the share that is drawn somewhere
+    between the two styles of its scene, for a blend of both prompts. ``least_kept``: how little of a camera's colours
     half of the samples that have them may keep (the others keep all)."""
 
     count: int
@@ -77,27 +78,13 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.prompts)
 
-    def at(
-        self, position: int, *, seed: int, crop: int = 0, words: float = 0.0, pictures: bool = False
-    ) -> dict[str, Any]:
+    def at(self, position: int, *, seed: int, crop: int = 0, pictures: bool = False) -> dict[str, Any]:
         """The sample at a position of an endless mixed order, a square of ``crop`` latents (0: all of it).
 
-        ``words``: the share of samples, beside those that come up, that words alone stand for; in squares there are
-        none, as a square would show any part of them. ``pictures``: with the ``picture``, 3×H×W in [−1, 1].
+        ``pictures``: with the ``picture``, 3×H×W in [−1, 1].
         """
         rng = np.random.default_rng((seed, position))
-        index = index_at(position, len(self), seed)
-        if crop or rng.random() < words:
-            index = self._next(index, words_alone=not crop)
-        return self._sample(index, rng, crop, self._plan.mixed, pictures)
-
-    def _next(self, index: int, *, words_alone: bool) -> int:
-        """The first of the samples from ``index`` on, pair by pair, that words alone stand for, or that they don't."""
-        for step in range(0, len(self), 2):
-            at = (index + step) % len(self)
-            if (float(self._read("scales", at)) == 0) == words_alone:
-                return at
-        return index
+        return self._sample(index_at(position, len(self), seed), rng, crop, pictures)
 
     def latents(self, index: int) -> Tensor:
         """C×h×w."""
@@ -116,23 +103,18 @@ class Encoded:
         ``prompt_b`` and ``blend``; the same at every call."""
         if not 0 <= index < len(self):
             raise IndexError(f"{index} of {len(self)}")
-        return self._sample(index, np.random.default_rng((self._first, index)), 0, 0.0, False)
+        return self._sample(index, np.random.default_rng((self._first, index)), 0, False)
 
-    def _sample(self, index: int, rng: np.random.Generator, crop: int, mixed: float, pictures: bool) -> dict[str, Any]:
-        other, blend = index ^ 1, float(rng.random()) if rng.random() < mixed else 0.0
-        latents = self._read("latents", index).float()
-        if blend and other < len(self):
-            latents = torch.lerp(latents, self._read("latents", other).float(), blend)
+    def _sample(self, index: int, rng: np.random.Generator, crop: int, pictures: bool) -> dict[str, Any]:
+        latents, blend = self._read("latents", index).float(), self._read("blends", index)
         top, left, side = _window(latents.shape[-2:], crop, rng)
         latents = latents[:, top : top + side[0], left : left + side[1]]
         y, x, high, wide = (FACTOR * each for each in (top, left, *side))
         drawn = self._read("maps", index)[y : y + high, x : x + wide].float() / 255
         found = {}
         if pictures:
-            whole = self._read("pictures", index).float()
-            if blend and other < len(self):
-                whole = torch.lerp(whole, self._read("pictures", other).float(), blend)
-            found["picture"] = whole[y : y + high, x : x + wide].permute(2, 0, 1) / 127.5 - 1
+            picture = self._read("pictures", index)[y : y + high, x : x + wide]
+            found["picture"] = picture.permute(2, 0, 1) / 127.5 - 1
         return {
             **found,
             "noise": self._noise(index, (top, left), latents.shape, rng),
@@ -140,8 +122,8 @@ class Encoded:
             "map": drawn.expand(3, -1, -1),
             "scale": self._read("scales", index),
             "prompt": self.prompts[index],
-            "prompt_b": self.prompts[other] if blend else "",
-            "blend": torch.tensor(blend),
+            "prompt_b": self.prompts[index ^ 1] if blend else "",
+            "blend": blend,
         }
 
     def _noise(self, index: int, corner: tuple[int, int], shape: Sequence[int], rng: np.random.Generator) -> Tensor:
@@ -174,12 +156,22 @@ class Encoded:
 
     def make(self, shard: int, model: Model, data: Examples, meaning: Meaning) -> None:
         """Draw, encode and write one shard."""
-        rows = [_row(model, data, meaning, index, (self._first, index // 2)) for index in self.indices(shard)]
+        seeds = [(self._first, index // 2) for index in self.indices(shard)]
+        rows = [
+            _row(model, data, meaning, index, seed, self._blend(index))
+            for index, seed in zip(self.indices(shard), seeds, strict=True)
+        ]
         stacked = {name: torch.stack([row[name] for row in rows]).contiguous() for name in rows[0]}
         self._folder.mkdir(parents=True, exist_ok=True)
         partial = self.file(shard).with_suffix(".part")
         save_file(stacked, partial)
         partial.replace(self.file(shard))
+
+    def _blend(self, index: int) -> float:
+        """How far a sample is drawn on the way to its neighbour's style; 0 for most, and without a neighbour."""
+        rng = np.random.default_rng((self._first, index, 1))
+        mixed = rng.random() < self._plan.mixed and (index ^ 1) < len(self)
+        return float(rng.random()) if mixed else 0.0
 
     def _read(self, name: str, index: int) -> Tensor:
         shard, row = divmod(index, PER_SHARD)
@@ -204,7 +196,7 @@ def ensure_encoded(run: Run, model: Model, *, device: torch.device) -> tuple[Enc
         Encoded(folder / name, list(each.prompts[: min(count, len(each))]), plan, first)
         for name, each, count, first in zip(("train", "held-out"), data, counts, (0, 1 << 31), strict=True)
     )
-    made_of = _made_of(model, run.recipe.size, parts)
+    made_of = _made_of(model, run.recipe.size, plan.mixed, parts)
     check_manifest(folder, made_of, writes=state.is_main_process)
     todo = [(part, each, shard) for part, each in zip(parts, data, strict=True) for shard in range(part.shards)]
     own = [entry for entry in todo[state.process_index :: state.num_processes] if entry[0].lacks(entry[2])]
@@ -223,22 +215,25 @@ def ensure_encoded(run: Run, model: Model, *, device: torch.device) -> tuple[Enc
     return parts[0], parts[1]
 
 
-def _made_of(model: Model, size: tuple[int, int], parts: Sequence[Encoded]) -> dict[str, Any]:
+def _made_of(model: Model, size: tuple[int, int], mixed: float, parts: Sequence[Encoded]) -> dict[str, Any]:
     # Of the autoencoder only the encoder: later stages train the decoder.
     prompts = "\n".join(prompt for part in parts for prompt in part.prompts)
     return {
         "encoder": digest_of([model.vae.encoder]),
         "prompts": hashlib.sha256(prompts.encode()).hexdigest()[:16],
         "size": list(size),
+        "mixed": mixed,
         "colours": ColourEncoder(model.vae).band,
     }
 
 
-def _row(model: Model, data: Examples, meaning: Meaning, index: int, seed: tuple[int, int]) -> dict[str, Tensor]:
+def _row(
+    model: Model, data: Examples, meaning: Meaning, index: int, seed: tuple[int, int], blend: float
+) -> dict[str, Tensor]:
     rng = np.random.default_rng(seed)  # both of a pair share it
     channels, height, width = model.latent_shape(*meaning.size)
     band = torch.from_numpy(rng.standard_normal((channels, height // BAND, width // BAND), dtype=np.float32))
-    drawn = data.example(index, meaning.colours(band))
+    drawn = data.example(index, meaning.colours(band), blend)
     device = next(model.vae.parameters()).device
     small = np.zeros((height * FACTOR // BAND, width * FACTOR // BAND, 3), np.uint8)
     seen = tensor_of(small if drawn.colours is None else drawn.colours)[None]
@@ -251,6 +246,7 @@ def _row(model: Model, data: Examples, meaning: Meaning, index: int, seed: tuple
         "pictures": torch.from_numpy(drawn.picture),
         "maps": torch.from_numpy(drawn.map),
         "scales": torch.tensor(float(drawn.strength)),
+        "blends": torch.tensor(blend),
         "cameras": torch.tensor(drawn.colours is not None),
     }
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipelines.training.data.encoded import Examples
 
 #: A seed's colours: deviation of the smoothing in cells, and what is left is made so many times stronger.
-_SMOOTH, _STRONGER = 1.0, 2.0
+_SMOOTH, _STRONGER = 1.4, 2.4
 #: Samples that are looked at for it; about a third of them have a camera's colours.
 _LOOKED_AT = 600
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Kind = Literal["canvas", "subject", "words", "solids"]
 
-_WORDS, _SUBJECT, _SOLIDS = 0.18, 0.27, 0.12  # shares; the rest are canvases
+_WORDS, _SUBJECT, _SOLIDS = 0.10, 0.28, 0.12  # shares; the rest are canvases
 _SKETCHED = 0.20
 _CAMERA = {"canvas": 0.65, "subject": 0.45, "words": 0.0, "solids": 0.6}
 _WHOLE = 0.35  # share of the samples at conditioning scale 1
@@ -20,11 +20,11 @@ _WEAKEST = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """``kind``: a canvas or a subject with its map, a subject known from words alone, or solids with their depth.
+    """``kind``: a canvas or a subject with its map, solids with their depth, or words alone, which show a ground.
 
-    ``content``: a canvas', a subject's or a scene's number. ``camera``: the colours are the picture's own and shown to
-    the model. ``sketched``: the map is drawn by hand. ``strength``: the conditioning scale. ``styles``: numbers of two
-    of them.
+    ``content``: a canvas', a subject's (words may name one) or a scene's number. ``camera``: the colours are the
+    picture's own and shown to the model. ``sketched``: the map is drawn by hand. ``strength``: the conditioning scale.
+    ``styles``: numbers of two of them.
     """
 
     kind: Kind

@@ -20,7 +20,7 @@ from pipelines.training.drawn.thinning import Edges, without_specks
 Picture = NDArray[np.uint8]
 
 _BARE = 0.02  # share of edge pixels below which a crop teaches little
-_SHIFT, _SMALLEST, _LARGEST = 0.06, 0.85, 1.1  # of a subject with its map; one known from words keeps its place
+_SHIFT, _SMALLEST, _LARGEST = 0.06, 0.85, 1.1  # of a subject
 _GRADED = 0.07  # how much lighter a subject's ground is at the top than in the middle
 
 
@@ -51,6 +51,12 @@ def stage_solids(size: int, plan: Plan, rng: np.random.Generator) -> Staged:
     return Staged(picture=seen.picture, map=seen.depth, lines=seen.lines, shown=plan.strength)
 
 
+def stage_words(size: int) -> Staged:
+    """Nothing to be seen and no map."""
+    nothing = np.zeros((size, size), np.uint8)
+    return Staged(picture=np.zeros((size, size, 3), np.uint8), map=nothing, lines=nothing)
+
+
 def stage_subject(
     cutout: Cutout, size: int, plan: Plan, field: NDArray[np.float32], rng: np.random.Generator
 ) -> Staged:
@@ -59,12 +65,10 @@ def stage_subject(
     ``cutout``: 256×256×4. ``field``: h×w×3 in [0, 1].
     """
     ground = _ground(random_field(rng) if plan.camera else field, size)
-    placed = _placed(cutout, size, plan, rng)
+    placed = _placed(cutout, size, rng)
     alpha = placed[..., 3:]
     picture = np.rint((ground * (1 - alpha) + placed[..., :3]) * 255).astype(np.uint8)
     outline = np.asarray(cv2.Canny(np.rint(alpha[..., 0] * 255).astype(np.uint8), 100, 200), np.uint8)
-    if plan.kind == "words":
-        return Staged(picture=picture, map=np.zeros_like(outline), lines=joined(clean_edges(picture), outline, 3))
     drawn, lines = _mapped(picture, outline, plan, rng)
     return Staged(picture=picture, map=drawn, lines=lines)
 
@@ -89,14 +93,12 @@ def _ground(field: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     return np.clip(np.broadcast_to(mean + ramp, (size, size, 3)), 0, 1)
 
 
-def _placed(cutout: Cutout, size: int, plan: Plan, rng: np.random.Generator) -> NDArray[np.float32]:
+def _placed(cutout: Cutout, size: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """size×size×4 in [0, 1], the colours multiplied by the opacity."""
     seen = cutout.astype(np.float32) / np.float32(255)
     seen[..., :3] *= seen[..., 3:]
     if seen.shape[0] != size:
         seen = cv2.resize(seen, (size, size), interpolation=cv2.INTER_AREA)
-    if plan.kind == "words":
-        return seen
     turn = cv2.getRotationMatrix2D((size / 2, size / 2), 0.0, float(rng.uniform(_SMALLEST, _LARGEST)))
     turn[:, 2] += rng.uniform(-_SHIFT, _SHIFT, 2) * size
     return np.asarray(cv2.warpAffine(seen, turn, (size, size), flags=cv2.INTER_LINEAR), np.float32)

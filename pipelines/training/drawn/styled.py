@@ -17,8 +17,8 @@ from pipelines.training.drawn import captions, scenes
 from pipelines.training.drawn.canvases import FOLDER
 from pipelines.training.drawn.colouring import from_field, region_colours
 from pipelines.training.drawn.scene import Image, Scene
-from pipelines.training.drawn.staging import Staged, stage_canvas, stage_solids, stage_subject
-from pipelines.training.drawn.styles import STYLES, draw
+from pipelines.training.drawn.staging import Staged, stage_canvas, stage_solids, stage_subject, stage_words
+from pipelines.training.drawn.styles import STYLES, draw, draw_between
 from pipelines.training.drawn.subjects import words_of
 
 Picture = NDArray[np.uint8]
@@ -87,25 +87,34 @@ class Styled:
         """uint8 H×W×3 RGB: the target, with colours of its own."""
         return self.example(index, None).picture
 
-    def example(self, index: int, field: Field | None) -> Example:
-        """Sample ``index`` in the colours of ``field``: float32 8×8×3 RGB in [0, 1]; None for some of its own."""
+    def example(self, index: int, field: Field | None, blend: float = 0.0) -> Example:
+        """Sample ``index`` in the colours of ``field``: float32 8×8×3 RGB in [0, 1]; None for some of its own.
+
+        ``blend``: how far (0..1) from its style to its neighbour's; the prompt is its own.
+        """
         plan = self.plan(index)
         if field is None:
             field = scenes.random_field(np.random.default_rng((17, index // self.group)))
         staged, colours, bare = self._coloured(index // self.group, plan, field)
-        prompt, tint = self._said(index, plan)
-        style = self._style(index, plan)
-        picture = draw(Scene(staged.lines, colours, tint), style)
+        picture = self._drawn(index, plan, staged.lines, colours, blend)
         if staged.shown < 1:
-            without = draw(Scene(np.zeros_like(staged.lines), bare, tint), style)
+            without = self._drawn(index, plan, np.zeros_like(staged.lines), bare, blend)
             picture = without + staged.shown * (picture - without)
         return Example(
             picture=np.rint(picture * 255).astype(np.uint8),
             map=staged.map.copy(),
             strength=plan.strength,
-            prompt=prompt,
+            prompt=self.prompts[index],
             colours=_shrunk(staged.picture) if plan.camera else None,
         )
+
+    def _drawn(self, index: int, plan: scenes.Plan, lines: Picture, colours: Image, blend: float) -> Image:
+        """Sample ``index``, ``blend`` of the way to its neighbour."""
+        pair = index, index ^ 1
+        scene, other = (Scene(lines, colours, self._said(each, plan)[1]) for each in pair)
+        if not blend:
+            return draw(scene, self._style(index, plan))
+        return draw_between((scene, other), (self._style(index, plan), self._style(index ^ 1, plan)), blend)
 
     def _coloured(self, scene: int, plan: scenes.Plan, field: Field) -> tuple[Staged, Image, Image]:
         """What is to be drawn, and its colours; kept for the neighbour, which shows the same in another style."""
@@ -113,7 +122,7 @@ class Styled:
         if self._last is None or self._last[0] != key:
             staged = self._staged(plan, field, np.random.default_rng((12, scene)))
             seen = staged.picture
-            if plan.kind in ("canvas", "solids") and not plan.camera:
+            if plan.kind != "subject" and not plan.camera:
                 seen = np.rint(from_field(field, seen.shape[:2]) * 255).astype(np.uint8)
             nowhere = np.zeros_like(staged.lines)
             bare = region_colours(seen, nowhere) if staged.shown < 1 else _NO_COLOURS
@@ -125,6 +134,8 @@ class Styled:
             return stage_canvas(self._canvases[plan.content], self._size, plan, rng)
         if plan.kind == "solids":
             return stage_solids(self._size, plan, rng)
+        if plan.kind == "words":
+            return stage_words(self._size)
         return stage_subject(self._subjects[plan.content], self._size, plan, field, rng)
 
     def _style(self, index: int, plan: scenes.Plan) -> str:
@@ -133,7 +144,7 @@ class Styled:
     def _said(self, index: int, plan: scenes.Plan) -> tuple[str, float | None]:
         """The caption and the hue its colour word asks for."""
         rng, style = np.random.default_rng((13, index)), self._style(index, plan)
-        if plan.kind in ("canvas", "solids"):
+        if plan.kind in ("canvas", "solids") or (plan.kind == "words" and rng.random() < 0.5):
             return captions.caption(style, rng)
         return captions.subject_caption(style, words_of(self._subject_names[plan.content]), rng)
 
@@ -142,8 +153,7 @@ class Styled:
 
     def _name(self, index: int) -> str:
         plan = self.plan(index)
-        is_subject = plan.kind in ("subject", "words")
-        content = self._subject_names[plan.content] if is_subject else f"{plan.kind} {plan.content}"
+        content = self._subject_names[plan.content] if plan.kind == "subject" else f"{plan.kind} {plan.content}"
         return f"scene {index // self.group} ({content}) in {self._style(index, plan)}"
 
 

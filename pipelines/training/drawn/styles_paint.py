@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from pipelines.training.drawn.colouring import lightness, paint
+from pipelines.training.drawn.layers import Layers
 from pipelines.training.drawn.scene import Image, Plane, Scene, blurred, flat, mix, shifted, step, tiled
 
 _ROWS, _COLUMNS = np.mgrid[0:8, 0:8].astype(np.float32)
@@ -21,36 +22,40 @@ GRID = ((_ROWS % 4 == 3) | (_COLUMNS % 4 == 3)).astype(np.float32)
 WEAVE = (0.25 * (np.cos(_ROWS * np.pi / 2) * np.cos(_COLUMNS * np.pi / 4))).astype(np.float32)
 
 
-def stained_glass(scene: Scene) -> Image:
+def stained_glass(scene: Scene) -> Layers:
     """Jewel panes, lit from behind and brightest in their middle, in dark lead."""
     glass = _deeper(paint(scene, 1.4), 1.5)
     lit = 0.70 + 0.50 * (1 - scene.near(9))
     panes = np.clip(glass * lit[..., None], 0, 1)
     lead = _outline(scene, 2.5, 0.45)
     sheen = np.clip(shifted(scene.line(1.6), -1, -1) - scene.line(1.6), 0, 1)
-    return mix(mix(panes, flat(scene, 1.0, 0.97, 0.85), sheen * 0.25), flat(scene, 0.045, 0.04, 0.05), lead)
+    return Layers(
+        ground=mix(panes, flat(scene, 1.0, 0.97, 0.85), sheen * 0.25), ink=flat(scene, 0.045, 0.04, 0.05), cover=lead
+    )
 
 
-def comic(scene: Scene) -> Image:
+def comic(scene: Scene) -> Layers:
     """Few steps of light on newsprint, blue in the shadows with dots of the printing screen, bold black outlines."""
     colours = _graded(paint(scene, 1.6), (0.06, 0.10, 0.36), (1.0, 0.97, 0.78), 0.25)
     light = lightness(colours)
     loud = _in_steps(np.clip(colours * (1.12 * step(light, -0.1, 0.55))[..., None], 0, 1), 4, 0.7)
     dots = step(4.3 * (1 - light) - tiled(DOTS, scene), -1.1, 1.1) * 0.15
-    return mix(loud * (1 - dots)[..., None], flat(scene, 0.05, 0.04, 0.07), _outline(scene, 2.4, 0.40))
+    return Layers(
+        ground=loud * (1 - dots)[..., None], ink=flat(scene, 0.05, 0.04, 0.07), cover=_outline(scene, 2.4, 0.40)
+    )
 
 
-def watercolour(scene: Scene) -> Image:
+def watercolour(scene: Scene) -> Layers:
     """Thin washes on white paper: pigment gathers at the edges, and the wash runs out far from them."""
     pigment: Image = np.clip(paint(scene, 1.3), 0.05, 1)
     gap = np.clip(blurred(shifted(scene.edges, -3, -3), 1.4) * 3, 0, 1) * (1 - scene.crowd)
     thickness = (0.20 + 0.36 * scene.near(30)) * (1 - 0.55 * gap) + 0.55 * scene.near(3) * (1 - gap)
     paper = flat(scene, 0.985, 0.978, 0.960) - (0.030 * tiled(WEAVE, scene))[..., None]
     washed: Image = paper * np.power(pigment, thickness[..., None])
-    return mix(washed, 0.52 * _deeper(pigment, 1.6), 0.92 * _outline(scene, 1.7, 0.65))
+    return Layers(ground=washed, ink=0.52 * _deeper(pigment, 1.6), cover=0.92 * _outline(scene, 1.7, 0.65))
 
 
-def oil(scene: Scene) -> Image:
+def oil(scene: Scene) -> Layers:
     """Thick saturated paint, brushed along the edges, lit from the upper left, with contours of the same paint."""
     body = _graded(_deeper(paint(scene, 1.2), 1.3), (0.13, 0.07, 0.03), (0.93, 0.80, 0.50), 0.30)
     strokes = _strokes(scene)
@@ -61,10 +66,10 @@ def oil(scene: Scene) -> Image:
     varnish = np.array([1.04, 0.99, 0.90], np.float32)
     painted = np.clip((body * lit[..., None] + hues) * varnish, 0, 1)
     umber = 0.12 * body + np.array([0.05, 0.025, 0.01], np.float32)
-    return mix(painted, umber, 0.95 * _outline(scene, 2.2, 0.65))
+    return Layers(ground=painted, ink=umber, cover=0.95 * _outline(scene, 2.2, 0.65))
 
 
-def toy(scene: Scene) -> Image:
+def toy(scene: Scene) -> Layers:
     """Smooth plastic cushions under a soft lamp, with highlights and creases."""
     body = 0.76 * paint(scene, 1.45) + np.float32(0.24)
     right, down = (blurred(slope, 2.0) * (1 - 0.6 * scene.crowd) for slope in scene.relief)
@@ -75,16 +80,16 @@ def toy(scene: Scene) -> Image:
     shade = (0.55 + 0.70 * diffuse) * (1 - 0.28 * scene.near(3))
     shade = shade * (1 - 0.20 * np.clip(blurred(shifted(scene.edges, 5, 6), 4) * 2.5, 0, 1))
     plastic = np.clip(body * shade[..., None] + 0.34 * shine[..., None], 0, 1)
-    return mix(plastic, 0.20 * body, 0.95 * _outline(scene, 1.9, 0.65))
+    return Layers(ground=plastic, ink=0.20 * body, cover=0.95 * _outline(scene, 1.9, 0.65))
 
 
-def pixel_art(scene: Scene) -> Image:
+def pixel_art(scene: Scene) -> Layers:
     """Blocks of four pixels from a console's palette, violet to pale green, outlined darkly in blocks of two."""
     colours = _graded(_blocks(paint(scene, 1.5), 4), (0.20, 0.05, 0.48), (0.86, 1.0, 0.70), 0.42)
     levels = _in_steps(colours, 6, 0.8, soft=0.1)
     levels = levels * (1 - 0.07 * tiled(GRID, scene))[..., None]
     outline = _blocks(scene.edges, 2)
-    return mix(levels, 0.20 * levels, step(outline, 0.2, 0.5) * (1 - 0.45 * scene.crowd))
+    return Layers(ground=levels, ink=0.20 * levels, cover=step(outline, 0.2, 0.5) * (1 - 0.45 * scene.crowd))
 
 
 def _outline(scene: Scene, width: float, faded: float) -> Plane:

@@ -132,7 +132,6 @@ RECIPE = Recipe(
                 name="whole",
                 plan=Plan(steps=400, learning_rate=4e-4, batch=16, warmup=20, ema=0.99, sample_every=100),
                 method=_PIXELS,
-                words=0.25,
             ),
         ),
     ),

@@ -31,16 +31,12 @@ SHOWN, HELD_OUT, LOOKED_AT = 8, 64, 8
 
 @dataclass(frozen=True, kw_only=True)
 class PairPart:
-    """A phase of U-Net and ControlNet at once, by ``method``, in squares of ``crop`` latents (0: whole pictures).
-
-    ``words``: the share of samples, beside those that come up, that words alone stand for; in whole pictures.
-    """
+    """A phase of U-Net and ControlNet at once, by ``method``, in squares of ``crop`` latents (0: whole pictures)."""
 
     name: str
     plan: Plan
     method: Distilling
     crop: int = 0
-    words: float = 0.0
 
 
 class OneStepTogetherPhase:
@@ -68,9 +64,7 @@ class OneStepTogetherPhase:
 
     def fetch(self, position: int) -> Mapping[str, Any]:
         part = self._part
-        return self._train.at(
-            position, seed=self.plan.seed, crop=part.crop, words=part.words, pictures=part.method.pixels > 0
-        )
+        return self._train.at(position, seed=self.plan.seed, crop=part.crop, pictures=part.method.pixels > 0)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

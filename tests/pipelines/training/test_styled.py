@@ -16,6 +16,7 @@ from pipelines.training.drawn.steadying import LEAST
 from pipelines.training.drawn.styled import Example, Styled
 from pipelines.training.drawn.styles import STYLES
 from pipelines.training.drawn.thinning import without_specks
+from pipelines.training.evaluation.edges import edges_of
 from tests.pipelines.training.small_world import SUBJECTS, small_world
 
 SIZE = 128
@@ -93,7 +94,7 @@ def test_shapes_types_and_prompts(styled: Styled) -> None:
 
 def test_shares_of_kinds_colours_sketches_and_strengths() -> None:
     plans = [scenes.plan(scene, canvases=40, subjects=9, styles=12) for scene in range(6000)]
-    shares = {"canvas": 0.43, "subject": 0.27, "words": 0.18, "solids": 0.12}
+    shares = {"canvas": 0.50, "subject": 0.28, "words": 0.10, "solids": 0.12}
     assert {kind: np.mean([plan.kind == kind for plan in plans]) for kind in shares} == pytest.approx(shares, abs=0.02)
     mapped = [plan for plan in plans if plan.kind != "words"]
     lined = [plan for plan in mapped if plan.kind != "solids"]
@@ -126,7 +127,7 @@ def test_solids_are_drawn_where_their_depth_jumps(styled: Styled) -> None:
     assert jumps[shown].mean() > 4 * jumps[~shown].mean()
 
 
-def test_words_alone_show_the_subject_on_the_fields_mean(styled: Styled) -> None:
+def test_words_alone_show_the_field_and_no_lines(styled: Styled) -> None:
     number = list(STYLES).index("watercolour")
     index = next(
         index
@@ -139,11 +140,27 @@ def test_words_alone_show_the_subject_on_the_fields_mean(styled: Styled) -> None
     example = styled.example(index, reddish)
     assert (example.strength, example.colours) == (0.0, None)
     assert not example.map.any()
-    assert SUBJECTS[styled.plan(index).content].split()[-1] in example.prompt
     warm, cold = (styled.example(index, field).picture for field in (reddish, 1 - reddish))
-    corner = warm[:20, :20].mean((0, 1)) - cold[:20, :20].mean((0, 1))
-    assert corner[0] > 20 > -20 > corner[2]
-    assert np.abs(warm[54:74, 70:90].mean((0, 1)) - cold[54:74, 70:90].mean((0, 1))).max() < np.abs(corner).max() / 2
+    apart = warm.mean((0, 1)) - cold.mean((0, 1))
+    assert apart[0] > 20 > -20 > apart[2]
+    assert not edges_of(warm).any()
+
+
+def test_some_captions_of_words_alone_name_a_subject(styled: Styled) -> None:
+    prompts = [styled.prompts[index] for index in range(8000) if styled.plan(index).kind == "words"]
+    naming = [any(name.split()[-1] in prompt for name in SUBJECTS) for prompt in prompts]
+    assert 0.3 < np.mean(naming) < 0.7
+
+
+def test_a_sample_may_be_drawn_between_its_style_and_its_neighbours(styled: Styled) -> None:
+    """Whatever the styles: nearer to the one that it is nearer to, and equal to them at both ends."""
+    for index in (first(styled, kind="canvas", strength=1.0), first(styled, kind="subject")):
+        one, other = (styled.example(each, a_field()).picture.astype(float) for each in (index, index + 1))
+        assert np.abs(styled.example(index, a_field(), 1.0).picture - other).max() <= 1
+        near, far = (styled.example(index, a_field(), share).picture for share in (0.1, 0.9))
+        assert np.abs(near - one).mean() < np.abs(near - other).mean()
+        assert np.abs(far - one).mean() > np.abs(far - other).mean()
+        assert styled.example(index, a_field(), 0.1).prompt == styled.prompts[index]
 
 
 def test_camera_colours_don_t_hear_the_field_and_others_do(styled: Styled) -> None:
@@ -232,4 +249,4 @@ def test_a_sketched_map_lies_on_the_painted_lines(styled: Styled) -> None:
     assert np.count_nonzero(staged.lines) > 100
     assert (staged.map[staged.lines > 0] > 100).all()
     away = cv2.distanceTransform((staged.lines == 0).astype(np.uint8), cv2.DIST_L2, 5)
-    assert away[staged.map > 0].max() < 3.5
+    assert away[staged.map > 0].max() < 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.training.drawn.colouring import from_field, lightness, paint, region_colours, tinted
 from pipelines.training.drawn.scene import Image, Scene
-from pipelines.training.drawn.styles import DEFAULT, STYLES, draw
+from pipelines.training.drawn.styles import DEFAULT, STYLES, draw, draw_between
 from pipelines.training.evaluation.edges import edge_f1, edge_skill, edges_of, held_out_photographs
 
 PAINT = list(STYLES)[6:]
@@ -184,3 +184,33 @@ def test_lines_are_coloured_by_the_way_they_run() -> None:
         run, rising = Scene(edges, some_colours(0, (64, 64))).direction
         assert sign * run[32, 32] > 0.9
         assert abs(rising[32, 32]) < 0.1
+
+
+PALE = ("chalk", "blueprint", "neon", "gold")
+
+
+@pytest.mark.parametrize("pale", PALE)
+@pytest.mark.parametrize("dark", ["ink", "pencil", "comic", "stained glass"])
+def test_between_a_pale_and_a_dark_style_lines_never_fade(pale: str, dark: str) -> None:
+    """Light and dark pixels lie side by side along a line all the way: their mean would be grey on grey half-way."""
+    edges = a_drawing()
+    scene, beside = Scene(edges, some_colours(1)), cv2.dilate(edges, np.ones((7, 7), np.uint8)) > 0
+
+    def spread(picture: Image) -> float:
+        low, high = np.percentile(lightness(picture)[beside], (3, 97))
+        return float(high - low)
+
+    ends, shares = (draw(scene, pale), draw(scene, dark)), np.linspace(0, 1, 17)
+    between = min(spread(draw_between((scene, scene), (pale, dark), float(share))) for share in shares)
+    assert between > 0.3 * min(map(spread, ends))
+    assert between > min(spread((1 - share) * ends[0] + share * ends[1]) for share in shares)
+
+
+def test_a_way_between_two_styles_begins_and_ends_in_them_without_a_leap() -> None:
+    scene = Scene(a_drawing(), some_colours(1))
+    for one, other in (("neon", "comic"), ("ink", "gold"), ("oil", "comic"), ("chalk", "neon")):
+        way = [draw_between((scene, scene), (one, other), share) for share in np.linspace(0, 1, 41)]
+        np.testing.assert_allclose(way[0], draw(scene, one), atol=1e-5)
+        np.testing.assert_allclose(way[-1], draw(scene, other), atol=1e-5)
+        steps = [np.abs(after - before).mean() for before, after in pairwise(way)]
+        assert max(steps) < 6 * np.mean(steps)

@@ -212,10 +212,22 @@ def test_a_pair_shares_map_and_band_and_can_be_mixed(encoded: tuple[Encoded, Enc
     assert torch.equal(one["map"], other["map"])
     assert one["scale"] == other["scale"]
     assert not torch.equal(one["latents"], other["latents"])
-    seen = [train.at(position, seed=3) for position in range(40)]
-    mixed = [each for each in seen if each["blend"] > 0]
-    assert 5 < len(mixed) < 35
-    assert all(each["prompt_b"] and each["prompt_b"] != each["prompt"] for each in mixed)
+    mixed = [index for index in range(70) if train[index]["blend"] > 0]
+    assert 20 < len(mixed) < 50
+    for index in range(70):
+        sample, neighbour = train[index], train.prompts[index ^ 1]
+        assert sample["prompt_b"] == (neighbour if index in mixed else "")
+    assert len({float(train[index]["blend"]) for index in mixed}) == len(mixed)
+
+
+def test_a_mixed_sample_was_drawn_on_its_way_to_its_neighbour(encoded: tuple[Encoded, Encoded]) -> None:
+    """Which is whole where it is not mixed itself."""
+    train, _ = encoded
+    pairs = [index for index in range(70) if train[index]["blend"] > 0.8 and train[index ^ 1]["blend"] == 0]
+    assert pairs
+    for index in pairs:
+        pictures = [train._read("pictures", each).float() for each in (index, index ^ 1)]
+        assert (pictures[0] - pictures[1]).abs().mean() < 30
 
 
 def test_a_square_is_cut_at_the_same_place_from_all(encoded: tuple[Encoded, Encoded]) -> None:
