@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pipelines import colours as colour
+from pipelines.album import find_album
 from pipelines.backends import make_backend
 from pipelines.backends.base import FrameInputs, stack_rows
 from pipelines.backends.eager import EagerBackend
@@ -62,6 +63,8 @@ class SDXSPipeline:
         self.dtype: torch.dtype = next(checkpoint.unet.parameters()).dtype
         self.controls: tuple[Kind, ...] = tuple(checkpoint.controlnets)
         self.loras = tuple(loras or {})
+        #: What it looks up where it paints from text alone, if it has an album; whoever draws its maps asks it.
+        self.album = find_album(directory, self.controls)
         self._channels = int(checkpoint.unet.config.in_channels)
         self._inverted = {c.kind for c in preset.controls if c.polarity != DRAWN[c.kind]}
         encoders = [encoder.to(self.device) for encoder in checkpoint.text_encoders]
