@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.settings import Settings
 from realtime.admission import Admission, Demand
 from realtime.control import apply_patch
 from realtime.easel import Patience
 from realtime.metrics import Metrics
 from realtime.modes import check_mode, first_settings
 from realtime.names import check_name, fresh_name
-from realtime.prepare import company, make_pool
+from realtime.prepare import make_pool
 from realtime.scheduler import Scheduler
 from realtime.session import Session
 from realtime.workshop import CopyStamp, Workshop
@@ -122,12 +121,13 @@ class Hub:
         first = first_settings(what, model.defaults, controls=model.controls)
         if settings is not None:
             first = apply_patch(first, settings, controls=model.controls, loras=model.loras)
-        self._check_place(name, first, model.painter.size)
-        session = Session(name, settings=first, workshop=self._workshop(model), mode=what, on_end=self._forget)
+        workshop = self._workshop(model)
+        self._check_place(name, workshop.company(what, first), model.painter.size)
+        session = Session(name, settings=first, workshop=workshop, mode=what, on_end=self._forget)
         self._sessions[name] = session
         return session
 
-    def _check_place(self, name: str, first: Settings, size: tuple[int, int]) -> None:
+    def _check_place(self, name: str, company: Hashable, size: tuple[int, int]) -> None:
         if name in self._sessions:
             raise NameTaken(f"A session named {name!r} is live already; choose another name or stop that one.")
         if len(self._sessions) >= self._max_sessions:
@@ -136,7 +136,7 @@ class Hub:
         admission = Admission(self._scheduler.costs, size=size, fps=self._fps)
         live = [session.demand for session in self._sessions.values()]
         try:
-            admission.check(live, Demand(company=company(first, size)))
+            admission.check(live, Demand(company=company))
         except NoFreePlace:
             self._metrics.refused()
             raise
@@ -193,6 +193,7 @@ class Hub:
             metrics=self._metrics,
             controls=model.controls,
             loras=model.loras,
+            album=model.album,
             copy_stamp=self._copy_stamp,
             patience=self._patience,
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from pipelines.album import Album
 from pipelines.condition import Conditioner
 from pipelines.errors import CheckpointError, DownloadError, MemoryShortage, NoSuchModel, PipelineError
 from pipelines.frame_graph import Form
@@ -25,7 +26,8 @@ DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 class Model:
     """``controls`` are the kinds it has a ControlNet for, perhaps none, and ``conditioners`` those who draw their maps.
 
-    ``loras``: the names that ``Settings.lora`` may take. ``defaults``: the settings that a session starts with.
+    ``album``: what pictures from text alone are looked up in. ``loras``: the names that ``Settings.lora`` may take.
+    ``defaults``: the settings that a session starts with.
     ``about`` is what ``GET /api/about`` answers (see ``streaming.service.SessionHub.about``).
     """
 
@@ -35,6 +37,7 @@ class Model:
     loras: Sequence[str]
     defaults: Settings
     about: dict[str, Any]
+    album: Album | None = None
 
     def engine(self, tell: Callable[[WarmUp], object] | None = None) -> Engine:
         """A warm engine of this model. Runs on the inference thread; takes seconds. ``tell`` hears of each step.
@@ -71,6 +74,7 @@ def wrap(pipeline: Any, conditioners: Mapping[Kind, Conditioner] | None = None, 
         loras=tuple(pipeline.loras),
         defaults=defaults,
         about=_about(pipeline, defaults),
+        album=pipeline.album,
     )
 
 
@@ -103,6 +107,7 @@ def _about(pipeline: Any, defaults: Settings) -> dict[str, Any]:
         "size": list(pipeline.size),
         "controls": list(pipeline.controls),
         "loras": list(pipeline.loras),
+        "subjects": [subject.names[0] for subject in pipeline.album.subjects] if pipeline.album else [],
         "styles": [{"name": style.name, "prompt": style.prompt} for style in pipeline.preset.styles],
         "defaults": defaults.as_dict(),
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.album import Album
 from pipelines.settings import Settings
 from realtime.effort import Effort, Size
 from realtime.fit import COLOUR_SHRINK, fit, shrink
@@ -60,12 +61,16 @@ def company(settings: Settings, size: Size) -> Hashable:
 
 
 class Preparer:
-    """Makes Prepared frames of ``size`` (height, width) of one stream: one at a time, in order, from any thread."""
+    """Makes Prepared frames of ``size`` (height, width) of one stream: one at a time, in order, from any thread.
 
-    def __init__(self, *, size: tuple[int, int], keeper: MapKeeper, fit: Fit = fit) -> None:
+    ``album``: for a stream that is painted from text alone, what its prompts are looked up in.
+    """
+
+    def __init__(self, *, size: tuple[int, int], keeper: MapKeeper, fit: Fit = fit, album: Album | None = None) -> None:
         self.size = size
         self._keeper = keeper
         self._fit = fit
+        self._album = album
 
     def __call__(self, frame: Frame, settings: Settings, change_id: int = 0) -> Prepared:
         return self.draw(frame, self.fitted(frame), settings, change_id=change_id)
@@ -85,6 +90,15 @@ class Preparer:
     ) -> Prepared:
         """The same for a picture that was fitted already, with no more effort than this."""
         effort = effort or Effort(size=self.size)
+        if self._album and (recalled := self._album.recall(settings, effort.size)):
+            return Prepared(
+                frame=frame,
+                image=image,
+                planes=recalled.map[None],
+                settings=recalled.settings,
+                colours=recalled.colours,
+                change_id=change_id,
+            )
         small = shrink(image, effort.size)
         maps = self._keeper(image, effort.apply(settings), frame.captured_ns, small=small)
         height, width = (side // COLOUR_SHRINK for side in effort.size)

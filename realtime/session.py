@@ -21,7 +21,6 @@ from realtime.listeners import Listeners
 from realtime.mailbox import Mailbox
 from realtime.modes import Mode
 from realtime.prepare import Prepared
-from realtime.prepare import company as company_of
 from realtime.repeat import Repeater
 from realtime.scheduler import MAX_FAILURES
 from realtime.snapshot import Snapshot
@@ -118,7 +117,7 @@ class Session:
         wanted, waits = self._tally.wanted(), [self._tally.known_in()]
         if self._easel and (left := self._easel.leaves_in()) is not None:
             waits.append(left)
-        company = company_of(self._snapshot.settings, self._shop.size)
+        company = self._shop.company(self._mode, self._snapshot.settings)
         return Demand(company=company, fps=wanted, known_in=min((wait for wait in waits if wait > 0), default=None))
 
     # What the connections call.

@@ -32,13 +32,16 @@ def paint_still(source: Picture | None, model: Model, settings: Settings) -> Pic
     settings = text_alone(settings) if source is None else settings
     picture = np.zeros((1, 1, 3), np.uint8) if source is None else source
     is_drawing = "sketch" in settings.kinds and settings.sketch_detector == "drawn"
+    album = model.album if source is None else None
     with contextlib.closing(MapDesk(model.conditioners, device=model.painter.device, wait=True)) as desk:
-        prepare = Preparer(size=model.painter.size, keeper=desk.keeper(), fit=fit_whole if is_drawing else fit)
+        prepare = Preparer(
+            size=model.painter.size, keeper=desk.keeper(), fit=fit_whole if is_drawing else fit, album=album
+        )
         with contextlib.closing(prepare):
             prepared = prepare(Frame(image=picture, seq=0, pts=0), settings)
     maps = _on_device(prepared.planes, model)
     colours = None if prepared.colours is None else _on_device(prepared.colours, model)
-    return np.asarray(model.painter.paint_uint8(maps, [settings], colours=colours)[0].cpu(), dtype=np.uint8)
+    return np.asarray(model.painter.paint_uint8(maps, [prepared.settings], colours=colours)[0].cpu(), dtype=np.uint8)
 
 
 def _on_device(array: Picture, model: Model) -> torch.Tensor:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.album import Album
+from pipelines.settings import Settings
 from pipelines.steady import Steadier, Steady
 from realtime.easel import Patience
 from realtime.fit import Sheet, fit
 from realtime.governed import Governed
 from realtime.metrics import Metrics
 from realtime.modes import Mode
-from realtime.prepare import Preparer
+from realtime.prepare import Preparer, company
 from realtime.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class Workshop:
     metrics: Metrics
     controls: Collection[str]
     loras: Collection[str] = ()
+    album: Album | None = None
     copy_stamp: CopyStamp | None = None
     patience: Patience = dataclasses.field(default_factory=Patience)
 
@@ -53,7 +56,17 @@ class Workshop:
 
     def preparer(self, mode: Mode) -> Preparer:
         """For one more stream: a camera's pictures are cropped to the model's shape, a drawing is kept whole."""
-        return Preparer(size=self.size, keeper=self.desk.keeper(), fit=fit if mode == "camera" else Sheet())
+        return Preparer(
+            size=self.size,
+            keeper=self.desk.keeper(),
+            fit=fit if mode == "camera" else Sheet(),
+            album=self.album if mode == "imagine" else None,
+        )
+
+    def company(self, mode: Mode, settings: Settings) -> Hashable:
+        """Whom the pictures of a stream are painted together with, in full size; what they cost hangs on it."""
+        looked_up = self.album if mode == "imagine" else None
+        return company(looked_up.held(settings) if looked_up else settings, self.size)
 
     def steady(self, mode: Mode) -> Steady | None:
         """For one more stream; only where a camera is followed."""

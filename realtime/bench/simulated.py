@@ -29,6 +29,7 @@ class SimulatedPainter:
     forms: Sequence[Form] = ("rgb",)
     controls = ("canny",)
     loras: tuple[str, ...] = ()
+    album = None
     batches = _BATCHES
 
     def __init__(self, *, first_ms: float, further_ms: float, side: int = 256) -> None:

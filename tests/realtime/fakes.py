@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipelines.album import Album
 from pipelines.condition import Conditioner, ConditionMap
 from pipelines.frame_graph import Form
 from pipelines.presets import Control, Preset, Style
@@ -61,6 +62,7 @@ class NumberPainter:
     backend_name = "fake"
     dtype = torch.float32
     forms: Sequence[Form] = ("rgb",)
+    album: Album | None = None
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipelines.album import ENTERS, Album
 from pipelines.condition import Conditioner, ConditionMap
 from pipelines.settings import Kind, Settings
 from realtime.easel import FRAME_SECONDS, Patience
@@ -22,6 +23,7 @@ from realtime.model import wrap
 from realtime.scheduler import MAX_FAILURES
 from realtime.session import Session
 from streaming.errors import BadRequest, NoFreePlace, NotADrawing
+from tests.pipelines.test_album import a_subject
 from tests.realtime.conftest import MakeHub
 from tests.realtime.fakes import (
     SIZE,
@@ -411,3 +413,48 @@ async def test_camera_and_imagined_pictures_do_not_cross(make_hub: MakeHub) -> N
     await imagined.until(lambda v: len(v.frames) >= 10)
     assert all(frame.image[0, 0].tolist() == [frame.seq, 50, 100] for frame in camera.frames)
     assert all(frame.image[0, 0].tolist() == [0, 200, 100] for frame in imagined.frames)
+
+
+def with_album(**options: Any) -> NumberPainter:
+    model = painter(size=(64, 64), **options)
+    model.album = Album([a_subject("fox"), a_subject("bus")])
+    return model
+
+
+async def test_what_is_imagined_is_looked_up_and_follows_its_words(make_hub: MakeHub) -> None:
+    model = with_album()
+    session = (await make_hub(model)).open("one", mode="imagine", settings={"prompt": "a fox, ink", "seed": 4})
+    viewer = Viewer(session)
+    await viewer.until(lambda v: v.frames)
+    used, colours = model.painted[-1][0], model.colours[-1]
+    assert (used.kinds, used.init_strength, used.seed) == (("canny",), ENTERS, 4)
+    assert colours is not None
+    assert colours.shape == (1, 16, 16, 3)
+    assert session.settings()["control"] == "none", "what was asked for stays what it was"
+    change = session.change({"prompt": "a meadow"})["id"]
+    await viewer.until(lambda v: [event["id"] for event in v.of_type("visible")] == [change])
+    assert model.painted[-1][0].kinds == ()
+    assert model.colours[-1] is None
+    session.change({"prompt": "two buses", "walk": "seeds"})
+    await viewer.until(lambda v: model.painted[-1][0].seed_blend > 0)
+    assert model.painted[-1][0].kinds == ("canny",)
+
+
+async def test_only_what_is_imagined_is_looked_up(make_hub: MakeHub) -> None:
+    model = with_album()
+    hub = await make_hub(model)
+    drawn = hub.open("drawn", mode="draw", settings={"prompt": "a fox"})
+    viewer = Viewer(drawn)
+    await viewer.until(lambda v: v.frames)
+    assert model.painted[-1][0].kinds == ("sketch",)
+    drawn.change({"control": "none"})
+    await viewer.until(lambda v: v.of_type("visible"))
+    assert model.painted[-1][0].kinds == ()
+
+
+async def test_what_is_looked_up_is_reckoned_as_what_it_costs(make_hub: MakeHub) -> None:
+    hub = await make_hub(with_album())
+    known, unknown = (hub.open(name, mode="imagine", settings={"prompt": name}) for name in ("fox", "meadow"))
+    assert known.demand.company != unknown.demand.company
+    known.change({"prompt": "hills"})
+    assert known.demand.company == unknown.demand.company

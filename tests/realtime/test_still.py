@@ -13,12 +13,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipelines.album import Album
 from pipelines.conditioners import make_conditioners
 from pipelines.settings import Settings
 from realtime.errors import BadInput
 from realtime.model import Model, load, wrap
 from realtime.still import paint_still, read_picture
 from tests.pipelines import tiny
+from tests.pipelines.test_album import a_subject
 from tests.realtime.fakes import NumberPainter, flat_conditioners
 
 SIZE = (64, 128)
@@ -126,3 +128,19 @@ def test_a_file_that_is_no_picture_is_said(tmp_path: Path) -> None:
         read_picture(tmp_path / "none.png")
     with pytest.raises(BadInput, match="can't be read: Is a directory"):
         read_picture(tmp_path)
+
+
+def test_text_alone_is_looked_up_where_there_is_an_album_and_a_picture_is_not(painter: Easy) -> None:
+    painter.album = Album([a_subject("fox")])
+    maps, colours, used = shown(painter, None, Settings(prompt="fox, ink", seed=3))
+    assert maps.shape == (1, 1, *SIZE)
+    assert set(np.unique(maps)) == {0, 255}
+    assert colours is not None
+    assert colours.shape == (1, 16, 32, 3)
+    assert used.kinds == ("canny",)
+    maps, colours, _ = shown(painter, None, Settings(prompt="a meadow, ink"))
+    assert maps.shape == (1, 0, *SIZE)
+    assert colours is None
+    maps, _, used = shown(painter, np.full((*SIZE, 3), 9, np.uint8), Settings(prompt="fox, ink"))
+    assert np.unique(maps).tolist() == [9]
+    assert used.init_strength == 0
