@@ -22,6 +22,8 @@ from pipelines.training.evaluation.edges import HELD_OUT, held_out_photographs
 from pipelines.training.evaluation.film import read_film, steadied
 from pipelines.training.evaluation.known_depth import known_scenes
 from pipelines.training.evaluation.painter import Painter, fit
+from realtime.model import Model, load
+from realtime.still import paint_still
 
 Picture = NDArray[np.uint8]
 MARGIN, LABEL, LIMIT = 4, 20, 400_000
@@ -106,14 +108,14 @@ def moving(side: int, frames: int = 8) -> list[Picture]:
     return found
 
 
-def words(painter: Painter, subjects: Sequence[str], side: int = 200) -> Picture:
-    """No map, no camera: a subject each, the styles in turn."""
-    styles = [painter.styles[place % len(painter.styles)] for place in range(len(subjects))]
-    asked = [
-        settings(painter, f"{subject}, {prompt}", seed=place, control="none")
+def words(model: Model, subjects: Sequence[str], side: int = 200) -> Picture:
+    """No map, no camera: a subject each, the styles in turn, as ``sdxs-live image -`` paints them."""
+    known = model.about["styles"]
+    styles = [(each["name"], each["prompt"]) for each in (known[place % len(known)] for place in range(len(subjects)))]
+    painted = [
+        paint_still(None, model, model.defaults.replace(prompt=f"{subject}, {prompt}", seed=place))
         for place, (subject, (_, prompt)) in enumerate(zip(subjects, styles, strict=True))
     ]
-    painted = painter.paint([None] * len(asked), asked)
     labels = [f"{subject}, {style.lower()}" for subject, (style, _) in zip(subjects, styles, strict=True)]
     tiles = [tile(picture, side, label) for picture, label in zip(painted, labels, strict=True)]
     blank = np.full_like(tiles[0], 255)
@@ -122,12 +124,16 @@ def words(painter: Painter, subjects: Sequence[str], side: int = 200) -> Picture
 
 
 def blend(painter: Painter, styles: Sequence[str], side: int = 200) -> Picture:
-    """Seven steps along one setting each."""
-    one, other = (prompt_of(painter, style) for style in styles)
+    """Seven steps along one setting each: from the first of each two ``styles`` to the second, then others."""
     shares = [step / (STEPS - 1) for step in range(STEPS)]
     photograph = photographs(painter)["coffee"]
+    ways = {}
+    for pair in zip(styles[::2], styles[1::2], strict=True):
+        one, other = (prompt_of(painter, style) for style in pair)
+        ways[" to ".join(pair)] = [settings(painter, one, prompt_b=other, blend=share) for share in shares]
+    other = prompt_of(painter, styles[1])
     axes = {
-        f"{styles[0]} to {styles[1]}": [settings(painter, one, prompt_b=other, blend=share) for share in shares],
+        **ways,
         "init_strength": [settings(painter, other, init_strength=share) for share in shares],
         "strength": [settings(painter, other, conditioning_scale=share) for share in shares],
         "seed": [settings(painter, other, seed=seed) for seed in range(STEPS)],
@@ -208,7 +214,7 @@ def main(
     init_strength: Annotated[float, typer.Option(help="How much of the photographs' colours the sheet lets in.")] = 0.7,
     clip: Annotated[str, typer.Option(help="A film, instead of a photograph moved about.")] = "",
     film_styles: Names = "Comic,Stained glass",
-    blend_styles: Names = "Neon,Comic",
+    blend_styles: Names = "Neon,Comic,Ink,Gold,Chalk,Watercolour",
     depth_styles: Annotated[
         str, typer.Option(help="Styles by name, with commas.")
     ] = "Ink,Neon,Blueprint,Comic,3-D toy",
@@ -219,7 +225,9 @@ def main(
     makers = {
         "sheet": lambda: sheet(painter, init_strength),
         "film": lambda: film(painter, clip, film_styles.split(",")),
-        "words": lambda: words(painter, [each.strip() for each in subjects.split(",")]),
+        "words": lambda: words(
+            load(model, backend="eager", device="cpu"), [each.strip() for each in subjects.split(",")]
+        ),
         "depth": lambda: depth(painter, depth_styles.split(",")),
         "blend": lambda: blend(painter, [each.strip() for each in blend_styles.split(",")]),
     }

@@ -1,7 +1,8 @@
 """``python -m pipelines.training embedded``: the model that ships, trained again from nothing, in pieces.
 
 Each step is passed over where it is done: pictures are prepared, the stages of the recipe ``embedded`` trained in one
-run's folder, what they left is shipped and its int8 form made. A piece may end anywhere, also by the power's failing.
+run's folder, what they left is shipped, with drawings of the subjects and its int8 form. A piece may end anywhere, also
+by the power's failing.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ import torch
 import typer
 
 import pipelines
+from pipelines.album import FILE as ALBUM
 from pipelines.backends.quantised import FOLDER, MANIFEST
 from pipelines.errors import TrainingError
 from pipelines.training.drawn import canvases
+from pipelines.training.drawn.tracing import write_album
 from pipelines.training.launch import launch
 from pipelines.training.recipe import Recipe
 from pipelines.training.recipes import find_recipe
@@ -112,13 +115,18 @@ def steps(folder: Path, target: Path) -> list[Step]:
         )
         for stage in STAGES
     ]
+    album = Step(
+        name="subjects",
+        is_done=(target / ALBUM).is_file,
+        act=lambda: write_album(pictures, target / ALBUM),
+    )
     shipped = Step(name="ship", is_done=lambda: is_shipped(last, target), act=lambda: ship(last, target))
     int8 = Step(
         name="quantise",
         is_done=lambda: _has_form(target),
         module=("pipelines.training", "quantise", str(target)),
     )
-    return [prepare, *stages, shipped, int8]
+    return [prepare, *stages, shipped, album, int8]
 
 
 def processes_of(recipe: Recipe) -> int:

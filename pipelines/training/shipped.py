@@ -4,8 +4,8 @@ from __future__ import annotations
 
 #: What the page tells of it.
 NOTE = (
-    "This small model knows styles, not subjects: words alone give it only a ground to paint on. Draw something, or "
-    "let it repaint your camera."
+    "This small model knows styles by heart and looks up hundreds of things by their names: a fox, an old castle, a "
+    "birthday cake. Other words give it only a ground to paint on."
 )
 #: The studio's buttons: name and prompt.
 PRESETS = (

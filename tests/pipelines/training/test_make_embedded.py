@@ -22,7 +22,7 @@ from pipelines.training.make_embedded import STAGES, make, processes_of, steps
 from pipelines.training.times import Times, read_times, total
 from tests.pipelines.training.tiny_together import tiny_together
 
-STEPS = ["prepare", *STAGES, "ship", "quantise"]
+STEPS = ["prepare", *STAGES, "ship", "subjects", "quantise"]
 
 
 class World:
@@ -60,7 +60,7 @@ class World:
             for file in ("canvases.npy", "subjects.npy", "subjects.json", "sources.json"):
                 (canvases.FOLDER / file).touch()
         elif name == "quantise":
-            (self.target / FOLDER).mkdir(parents=True)
+            (self.target / FOLDER).mkdir()
             (self.target / FOLDER / MANIFEST).write_text(json.dumps({"least_psnr": 41.0}))
         else:
             (self.run / name / "model").mkdir(parents=True)
@@ -77,13 +77,19 @@ def _installed(monkeypatch: pytest.MonkeyPatch, *, there: bool) -> None:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., World]:
-    """No pictures are prepared; shipping, which has its own test, is noted."""
+    """No pictures are prepared; shipping and the album, which have tests of their own, are noted."""
     monkeypatch.chdir(tmp_path)
+
+    def write_album(folder: Path, file: Path) -> None:
+        assert folder == canvases.FOLDER
+        file.parent.mkdir(parents=True)
+        file.touch()
 
     def made(**options: object) -> World:
         found = World(tmp_path, **options)  # type: ignore[arg-type]
         shipped: list[Path] = []
         monkeypatch.setattr(make_embedded, "ship", lambda model, target: shipped.append(model))
+        monkeypatch.setattr(make_embedded, "write_album", write_album)
         monkeypatch.setattr(make_embedded, "is_shipped", lambda model, target: model in shipped)
         _installed(monkeypatch, there=True)
         monkeypatch.setattr(make_embedded, "time", SimpleNamespace(monotonic=lambda: found.now))

@@ -10,12 +10,17 @@ import pytest
 from numpy.typing import NDArray
 
 import pipelines
+from pipelines.album import FILE as ALBUM
+from pipelines.album import Album
 from pipelines.settings import Settings
+from pipelines.training.drawn.captions import WORDINGS
 from pipelines.training.evaluation.edges import edge_skill, edges_of, held_out_photographs
 from pipelines.training.evaluation.known_depth import known_scenes
 from pipelines.training.evaluation.painter import Painter, fit
 from pipelines.training.picture import open_pipeline, paint
 from pipelines.training.shipped import PRESETS
+from realtime.model import load
+from realtime.still import paint_still
 
 DIRECTORY = Path(pipelines.__file__).parent / "embedded"
 pytestmark = pytest.mark.filterwarnings("ignore")  # third-party deprecations while loading
@@ -84,6 +89,33 @@ def test_prompts_change_the_picture(pipeline: Any, given: Pictures) -> None:
 def test_no_words_are_ink(pipeline: Any, given: Pictures) -> None:
     default, other = (paint(pipeline, given["astronaut"], prompt, seed=3).astype(int) for prompt in ("ink drawing", ""))
     assert np.abs(default - other).mean() < 12
+
+
+def test_hundreds_of_things_are_found_by_every_name_in_every_style() -> None:
+    album = Album.load(DIRECTORY / ALBUM)
+    assert len(album.subjects) > 450
+    for subject in album.subjects:
+        for name in subject.names:
+            for _, style in PRESETS:
+                assert album.named(f"{name}, {style}") is album.named(f"{style} of a {name}") is subject
+    assert [wording for wordings in WORDINGS.values() for wording in wordings if album.named(wording)] == []
+
+
+def test_a_thing_is_painted_from_its_name_alone() -> None:
+    """Its lines and its colours, and not another's; words that name none give a ground without lines."""
+    model = load("embedded", backend="eager", device="cpu")
+    assert model.album is not None
+    names = ("fox", "sailboat", "strawberry", "house")
+    asked = {name: Settings(prompt=f"{name}, comic book", control="none", seed=5) for name in names}
+    wanted = {name: model.album.recall(each, model.painter.size) for name, each in asked.items()}
+    painted = {name: paint_still(None, model, each) for name, each in asked.items()}
+    assert edge_skill({name: each.map for name, each in wanted.items() if each}, painted) > 0.6
+    for name, each in wanted.items():
+        assert each is not None
+        seen, made = ground(each.colours).ravel(), ground(painted[name]).ravel()
+        assert np.corrcoef(seen, made)[0, 1] > 0.6, name
+    plain = paint_still(None, model, Settings(prompt="a meadow, comic book", control="none", seed=5))
+    assert (edges_of(plain) > 0).mean() < 0.01
 
 
 @pytest.mark.parametrize("prompt", ["a person with a hat", "qwertz uiop", "cyborg warrior", "日本の城 🏯"])
