@@ -2,6 +2,7 @@
 
 import { CONTROLS, extraField, FIELDS, STARTS } from "./fields.js";
 import { Template } from "./templates.js";
+import { Thing } from "./things.js";
 
 /** Event `patch` (`detail`: the changed settings) once a change is worth sending; `edit` at every change. */
 export class SettingsForm extends EventTarget {
@@ -16,6 +17,8 @@ export class SettingsForm extends EventTarget {
     this.fields = new Map(FIELDS.map((field) => [field.name, withElement(field)]));
     this.prompt = this.fields.get("prompt").element;
     this.template = new Template(root.querySelector("#template"));
+    const [thing, things, another] = ["thing", "things", "another"].map((id) => root.querySelector(`#${id}`));
+    this.thing = new Thing(thing, things, another);
     this.pending = {};
     this.timer = null;
     this.sentAt = 0;
@@ -61,6 +64,7 @@ export class SettingsForm extends EventTarget {
       const defaults = this.isHere(field.element) ? this.defaults() : about.defaults;
       this.showOne(field, defaults[field.name]);
     }
+    this.thing.fill(about.subjects ?? []); // after the defaults, whose prompt has no thing in it
     this.arrange();
   }
 
@@ -118,8 +122,8 @@ export class SettingsForm extends EventTarget {
   valueOf({ element, type, name, wrapped }) {
     const value = type.read(element);
     // A second prompt that is empty is none at all.
-    const bare = !wrapped || !this.isHere(this.template.select) || (name !== "prompt" && !value.trim());
-    return bare ? value : this.template.wrap(value);
+    if (!wrapped || (name !== "prompt" && !value.trim())) return value;
+    return this.wrappers().reduce((words, wrapper) => wrapper.wrap(words), value);
   }
 
   showOne(field, value) {
@@ -128,7 +132,20 @@ export class SettingsForm extends EventTarget {
   }
 
   write({ element, type, wrapped }, value) {
-    type.write(element, wrapped && this.isHere(this.template.select) ? this.template.unwrap(value) : value);
+    const wrappers = wrapped ? this.wrappers().reverse() : [];
+    type.write(
+      element,
+      wrappers.reduce((words, wrapper) => wrapper.unwrap(words), value),
+    );
+  }
+
+  /** What goes around a prompt in this mode, from the inside out. */
+  wrappers() {
+    const here = [
+      [this.template, this.template.select],
+      [this.thing, this.thing.input],
+    ];
+    return here.filter(([, element]) => this.isHere(element)).map(([wrapper]) => wrapper);
   }
 
   fill(name, children) {
@@ -145,7 +162,9 @@ export class SettingsForm extends EventTarget {
       field.element.addEventListener(field.type.event, () => this.changed(field));
       if (field.type.rests) field.element.addEventListener("keydown", (event) => this.entered(event));
     }
-    this.template.select.addEventListener("change", () => this.change(this.read(["prompt", "prompt_b"]), 0));
+    const worded = () => this.change(this.read(["prompt", "prompt_b"]), 0);
+    this.template.select.addEventListener("change", worded);
+    this.thing.addEventListener("pick", worded);
     random.addEventListener("click", () => this.randomSeed());
   }
 
@@ -186,14 +205,15 @@ export class SettingsForm extends EventTarget {
 
   /**
    * Hides what does nothing now. `data-when` names what must be so: a kind of map in use (`canny`, `sketch`, `depth`),
-   * `mapped` (any), `several` (the model has more than one), `loras` (it has some), `lora` (one is chosen), `walking`.
+   * `mapped` (any), `several` (the model has more than one), `loras` (it has some), `lora` (one is chosen), `things`
+   * (it knows some by name), `walking`.
    */
   arrange() {
     // Until the server has told, what is most likely.
     const { control = "canny", ...values } = { ...this.values(), ...STARTS[this.mode] };
     for (const slider of this.root.querySelectorAll("[data-kind]"))
       slider.closest(".field").hidden = control === "none" || control === slider.dataset.kind;
-    const { controls = [], loras = [] } = this.about;
+    const { controls = [], loras = [], subjects = [] } = this.about;
     const { extra_controls = {} } = this.values();
     const mapped = control !== "none";
     const facts = {
@@ -202,6 +222,7 @@ export class SettingsForm extends EventTarget {
       mapped,
       several: mapped && controls.length > 1,
       loras: loras.length > 0,
+      things: subjects.length > 0,
       lora: values.lora,
       walking: values.walk && values.walk !== "none",
     };

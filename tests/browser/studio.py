@@ -126,6 +126,7 @@ class StudioHub(FakeHub):
         self.opened: list[str] = []
         self.controls = ["canny"]
         self.loras: list[str] = []
+        self.subjects: list[str] = []
         self.note = ""
 
     def about(self) -> Json:
@@ -137,6 +138,7 @@ class StudioHub(FakeHub):
             "size": list(SIZE),
             "controls": self.controls,
             "loras": self.loras,
+            "subjects": self.subjects,
             "styles": STYLES,
             "defaults": DEFAULTS,
         }

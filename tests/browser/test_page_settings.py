@@ -193,6 +193,49 @@ async def test_a_template_goes_around_the_prompt(browser: Browser) -> None:
         assert await page.input_value("#template") == ""
 
 
+async def test_a_thing_is_imagined_in_the_style_that_is_chosen(browser: Browser) -> None:
+    async with open_studio(browser, **ALL) as studio:
+        studio.hub.subjects = ["fox", "old castle", "bus"]
+        page = await studio.ready()
+        assert await page.is_hidden("#thing")
+        await page.click("#mode-imagine")
+        assert await page.input_value("#thing") == "fox"
+        offered = await page.eval_on_selector_all("#things option", "all => all.map(each => each.value)")
+        assert offered == studio.hub.subjects
+        await page.click("#start")
+        await painted(page)
+        await arrives(studio, prompt="fox, ink drawing")
+        assert await page.input_value("#prompt") == "ink drawing"
+        await page.click("#styles label >> nth=1")
+        await arrives(studio, prompt=f"fox, {STYLES[1]['prompt']}")
+        await page.click("#another")
+        thing = await page.input_value("#thing")
+        assert thing in ("old castle", "bus")
+        await arrives(studio, prompt=f"{thing}, {STYLES[1]['prompt']}")
+        await page.fill("#thing", "ufo")
+        await page.keyboard.press("Enter")
+        await page.select_option("#template", label="Manga")
+        words = await page.input_value("#template")
+        await arrives(studio, prompt=f"ufo, {STYLES[1]['prompt']}, {words}")
+        await page.click("#mode-camera")  # where the camera shows what there is
+        await painted(page)
+        await arrives(studio, prompt=STYLES[1]["prompt"])
+        await page.click("#mode-imagine")
+        await painted(page)
+        await arrives(studio, prompt=f"ufo, {STYLES[1]['prompt']}, {words}")
+        studio.hub.only().values["prompt"] = "from the API"
+        studio.hub.only().tell_stats()
+        await page.wait_for_function("document.querySelector('#prompt').value === 'from the API'")
+        assert await page.input_value("#thing") == ""
+
+
+async def test_a_model_that_knows_nothing_by_name_asks_for_no_thing(browser: Browser) -> None:
+    async with open_studio(browser, **ALL) as studio:
+        page = await studio.live("/?mode=imagine")
+        assert await visible(page, "#thing", "#another") == []
+        await arrives(studio, prompt="ink drawing")
+
+
 async def test_the_age_of_slow_maps_is_shown_where_there_are_any(browser: Browser) -> None:
     async with open_studio(browser, **ALL) as studio:
         page = await studio.live()
