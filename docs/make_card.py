@@ -2,7 +2,7 @@
 
 ``python docs/make_card.py`` fills what stands between ``<!-- eval:NAME -->`` and ``<!-- /eval -->`` in
 pipelines/embedded/README.md from the JSON files in docs/eval; nothing of it is written by hand. ``--measure
-embedded,coloured,sketch,depth`` takes those files anew, ``--measure before --before DIR`` and ``--measure
+embedded,coloured,sketch,depth,blends`` takes those files anew, ``--measure before --before DIR`` and ``--measure
 teacher,by-teacher --teacher DIR --steps 16 --guidance 2`` the others.
 """
 
@@ -27,6 +27,8 @@ from benchmarks.tables import NOT_YET, grid  # noqa: E402
 RESULTS, CARD = ROOT / "docs" / "eval", ROOT / "pipelines" / "embedded" / "README.md"
 MARKED = re.compile(r"(<!-- eval:([\w-]+) -->\n).*?(<!-- /eval -->)", re.DOTALL)
 EVERY = ("--metrics", "edge-skill,styles,seeds,strengths,colours,warp", "--styles", "all")
+#: Edge skills that have files of their own, and what they are called there.
+ELSEWHERE = {"sketch": "edge-skill", "depth": "depth-skill", "coloured": "edge-skill", "blends": "blend-skill"}
 STRENGTHS = ("0", "0.2", "0.4", "0.6", "0.8", "1")
 
 Report = Mapping[str, Any]
@@ -42,6 +44,7 @@ def commands(model: str, before: str, teacher: str, steps: int, guidance: float)
         "coloured": [model, "--metrics", "edge-skill,warp", "--styles", "all", "--init-strength", "0.7"],
         "sketch": [model, "--metrics", "edge-skill", "--control", "sketch"],
         "depth": [model, "--metrics", "depth-skill"],
+        "blends": [model, "--metrics", "blends"],
         "before": [before, *EVERY],
         "teacher": [teacher, *many, "--metrics", "edge-skill,styles"],
         "by-teacher": [model, "--metrics", "styles", *judged],
@@ -205,6 +208,8 @@ def summary(reports: Reports) -> str:
         ("the same, held to a sketch", "", "", "sketch", "", 2),
         ("the same, held to a known depth", "", "", "depth", "", 2),
         ("the same, with the photograph's colours at 0.7", "", "", "coloured", "", 2),
+        ("the same, half-way between two styles", "", "", "blends", "", 2),
+        ("the same, half-way between the two that keep it least", "", "", "blends", "worst", 2),
         ("most edge skill lost by one step up in strength", "0", "", "strength-loss", "", 3),
         ("styles told apart", "0.9", "", "style-accuracy", "", 2),
         ("still camera: frame difference, times the input's", "1.5", "", "frame-ratio", "still", 2),
@@ -212,9 +217,8 @@ def summary(reports: Reports) -> str:
         ("slow pan: warp error, times the input's", "1.5", "", "warp-ratio", "pan", 2),
         ("the same, before it is steadied", "", "", "warp-ratio", "pan as painted", 2),
     ):
-        if metric in ("sketch", "depth", "coloured"):
-            name = "depth-skill" if metric == "depth" else "edge-skill"
-            cells = [f"{value(reports[metric], name):.2f}" if metric in reports else "", ""]
+        if metric in ELSEWHERE:
+            cells = [f"{value(reports[metric], ELSEWHERE[metric], part):.2f}" if metric in reports else "", ""]
         else:
             # The first version was shown as it was painted.
             raw = part if not part or part.endswith("as painted") else f"{part} as painted"

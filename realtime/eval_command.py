@@ -29,8 +29,8 @@ def evaluate(
         str,
         typer.Option(
             help="With commas: edge-skill, fid, kid, clip, depth, depth-skill, warp, shapes, of which those that "
-            "can be had are measured if left out; styles, seeds, strengths and colours, which paint hundreds of "
-            "pictures."
+            "can be had are measured if left out; styles, seeds, strengths, colours and blends, which paint hundreds "
+            "of pictures."
         ),
     ] = "",
     count: Annotated[int, typer.Option(min=2, help="Pictures a metric, at most.")] = 64,

@@ -25,7 +25,7 @@ pictures = script("docs/make_embedded.py")
 def report() -> dict[str, Any]:
     """Of a painter in two styles, by the metrics themselves."""
     painter = cast(Painter, FilterPainter(names=("lines", "negative")))
-    metrics = ["edge-skill", "styles", "seeds", "strengths", "colours", "warp"]
+    metrics = ["edge-skill", "styles", "seeds", "strengths", "colours", "warp", "blends"]
     scores = measure(painter, metrics, Wanted(count=3, seeds=2, styles="all"))
     lines = json.loads(json.dumps([dataclasses.asdict(score) for score in scores]))
     return {"command": "sdxs-live eval filters", "date": "2026-01-01", "commit": "abc", "scores": lines}
@@ -39,7 +39,7 @@ def test_the_card_is_that_of_the_json() -> None:
 def test_every_block_is_filled_with_what_was_measured(report: dict[str, Any], tmp_path: Path) -> None:
     page = "".join(f"<!-- eval:{name} -->\nstale\n<!-- /eval -->\n" for name in card.BLOCKS)
     assert card.render(page, tmp_path).count("Not measured yet.") == len(card.BLOCKS)
-    for name in ("embedded", "before", "coloured", "sketch", "teacher", "by-teacher"):
+    for name in ("embedded", "before", "coloured", "sketch", "blends", "teacher", "by-teacher"):
         (tmp_path / f"{name}.json").write_text(json.dumps(report), encoding="utf-8")
     made = card.render(page, tmp_path)
     assert card.render(made, tmp_path) == made
@@ -48,6 +48,10 @@ def test_every_block_is_filled_with_what_was_measured(report: dict[str, Any], tm
     skill = next(each for each in report["scores"] if each["metric"] == "edge-skill" and not each["part"])["value"]
     assert f"| edge skill, mean over styles, strength 0.8 | 0.45 | 0.6 | {skill:.2f} | {skill:.2f} |" in made
     assert f"| edge skill | {skill:.2f} | {skill:.2f} | 100 % |" in made
+    halfway = next(each for each in report["scores"] if (each["metric"], each["part"]) == ("blend-skill", "worst"))[
+        "value"
+    ]
+    assert f"| the same, half-way between the two that keep it least |  |  | {halfway:.2f} |  |" in made
     assert made.count("| lines |") == made.count("| negative |") == 1
     assert "`sdxs-live eval filters`" in made
 

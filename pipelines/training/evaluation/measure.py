@@ -12,6 +12,7 @@ from pipelines.depth import DepthConditioner
 from pipelines.detectors import has_weights
 from pipelines.errors import TrainingError
 from pipelines.training.evaluation import (
+    blends,
     camera_colours,
     clip,
     depth,
@@ -161,4 +162,5 @@ METRICS: Mapping[str, Callable[[Bench], list[Score]]] = {
     "seeds": variety.measure,
     "strengths": strengths.measure,
     "colours": camera_colours.measure,
+    "blends": blends.measure,
 }

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from pipelines.errors import TrainingError
 from pipelines.settings import Settings
-from pipelines.training.evaluation import camera_colours, known_depth, strengths, styles, variety
+from pipelines.training.evaluation import blends, camera_colours, known_depth, strengths, styles, variety
 from pipelines.training.evaluation.bench import Bench, Wanted
-from pipelines.training.evaluation.edges import edges_of
+from pipelines.training.evaluation.edges import edge_skill, edges_of
 from pipelines.training.evaluation.painter import Painter
 from pipelines.training.evaluation.score import Score
 from pipelines.training.model import Model
@@ -99,6 +99,29 @@ def test_strength_that_brings_the_lines_in_evenly_and_strength_that_jumps() -> N
     assert value(even, "strength-skill", "0, canny") == 0 < value(even, "strength-skill", "1, canny")
     assert value(jump, "strength-loss", "canny") == value(jump, "strength-skill", "0.8, canny") > 0.3
     assert value(jump, "strength-evenness", "0.4 to 0.6") == pytest.approx(2.5)
+
+
+def test_lines_that_cancel_between_two_styles_are_found_and_the_pair_is_named() -> None:
+    def meeting(picture: Picture, settings: Settings) -> Picture:
+        assert settings.blend == 0.5
+        lines = np.repeat(edges_of(picture)[..., None], 3, 2)
+        return np.full_like(lines, 128) if {settings.prompt, settings.prompt_b} == {"a", "c"} else lines
+
+    scores = blends.measure(bench(meeting, ("a", "b", "c"), count=4))
+    assert value(scores, "blend-skill", "worst: a and c") == 0
+    both = edge_skill_of_lines(count=4)
+    assert value(scores, "blend-skill", "half-way between two styles, 3 pairs, 4 pictures") == pytest.approx(
+        2 / 3 * both
+    )
+    with pytest.raises(TrainingError, match="two at least"):
+        blends.measure(bench(names=("lines",)))
+
+
+def edge_skill_of_lines(count: int) -> float:
+    """What the edges themselves, painted as lines, reach: a line has two edges."""
+    pictures = bench(count=count).pictures
+    given = {str(place): edges_of(picture) for place, picture in enumerate(pictures)}
+    return edge_skill(given, {name: np.repeat(lines[..., None], 3, 2) for name, lines in given.items()})
 
 
 def test_depth_skill_is_of_lines_where_the_given_depth_jumps() -> None:
