@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from pipelines import colours as colour
 from pipelines.album import find_album
 from pipelines.backends import make_backend
 from pipelines.backends.base import FrameInputs, stack_rows
 from pipelines.backends.eager import EagerBackend
 from pipelines.batch import check_batch, check_maps
 from pipelines.checkpoint import Checkpoint, load_checkpoint
+from pipelines.colours import ColourEncoder, ColourEntry
 from pipelines.condition import DRAWN
 from pipelines.device import INTEL_GPU, pick_device, pick_dtype
 from pipelines.errors import PipelineError
@@ -27,13 +26,13 @@ from pipelines.graph import PaintGraph, PaintInputs
 from pipelines.locate import locate
 from pipelines.lora import Adapter, LoraSwitch, load_lora
 from pipelines.memory import check as check_memory
-from pipelines.noise import NoiseBank
 from pipelines.presets import Preset
 from pipelines.prompt import PromptEncoder
 from pipelines.recent import Recent
 from pipelines.sampler import one_step
 from pipelines.settings import Kind, Settings
 from pipelines.sizes import check_size, smaller_ones
+from pipelines.start import Start
 
 
 class SDXSPipeline:
@@ -65,12 +64,12 @@ class SDXSPipeline:
         self.loras = tuple(loras or {})
         #: What it looks up where it paints from text alone, if it has an album; whoever draws its maps asks it.
         self.album = find_album(directory, self.controls)
-        self._channels = int(checkpoint.unet.config.in_channels)
         self._inverted = {c.kind for c in preset.controls if c.polarity != DRAWN[c.kind]}
         encoders = [encoder.to(self.device) for encoder in checkpoint.text_encoders]
         self._encode_prompt = PromptEncoder(checkpoint.tokenizers, encoders)
-        self._noise = NoiseBank(device=self.device, dtype=self.dtype)
-        self._entry = colour.ColourEntry(colour.ColourEncoder(checkpoint.vae)).to(self.device)
+        entry = ColourEntry(ColourEncoder(checkpoint.vae)).to(self.device)
+        channels = int(checkpoint.unet.config.in_channels)
+        self._start = Start(entry, channels=channels, device=self.device, dtype=self.dtype)
         networks = list({id(net): net for net in checkpoint.controlnets.values()}.values())
         self._nets = {kind: _place(net, networks) for kind, net in checkpoint.controlnets.items()}
         graph = PaintGraph(
@@ -87,7 +86,6 @@ class SDXSPipeline:
         self._lora = LoraSwitch(checkpoint.unet, loras or {})
         #: Each is some MB at full size.
         self._constants: Recent[tuple[object, ...], Constants] = Recent(32)
-        self._strengths: Recent[tuple[float, ...], Tensor] = Recent(32)
 
     @classmethod
     def from_pretrained(
@@ -181,7 +179,7 @@ class SDXSPipeline:
         twin._constants = Recent(32)
         # A backend may have taken the weights in full precision.
         twin.dtype = next(self._graph.unet.parameters()).dtype
-        twin._noise = NoiseBank(device=self.device, dtype=twin.dtype)
+        twin._start = self._start.retyped(twin.dtype)
         return twin
 
     def prepare(self, settings: Settings, *, size: tuple[int, int] | None = None) -> None:
@@ -194,8 +192,7 @@ class SDXSPipeline:
         self._use_lora(settings)
         for prompt in {settings.prompt, settings.prompt_b or settings.prompt}:
             self._constants_of(settings.replace(prompt=prompt, blend=0.0), (height, width))
-        for seed in {settings.seed, settings.seed_b}:
-            self._noise(seed, self._channels, height // 8, width // 8)
+        self._start.draw(settings, (height, width))
         self._backend.prepare(nets, (height, width))
 
     @torch.inference_mode()
@@ -228,9 +225,9 @@ class SDXSPipeline:
         # 2. What each sample's settings stand for: embeddings, noise, strengths.
         constants = [self._constants_of(each, (height, width)) for each in settings]
         if noise is None:
-            start = torch.stack(list(self._start(settings, colours, (height, width))))
+            start = torch.stack(list(self._start.of(settings, colours, (height, width), self._backend)))
         else:
-            start = self._enter(noise.to(self.device, self.dtype), settings, colours)
+            start = self._start.entered(noise.to(self.device, self.dtype), settings, colours, self._backend)
 
         # 3. ControlNets, U-Net, the one step, the decoder.
         inputs = PaintInputs(
@@ -255,7 +252,7 @@ class SDXSPipeline:
         self._use_lora(settings[0])
         frames = FrameInputs(
             maps=maps,
-            noise=self._start(settings, colours, (height, width)),
+            noise=self._start.of(settings, colours, (height, width), self._backend),
             constants=[self._constants_of(each, (height, width)) for each in settings],
             scales=[each.scales for each in settings],
             inverted=[tuple(kind in self._inverted for kind in each.kinds) for each in settings],
@@ -286,25 +283,6 @@ class SDXSPipeline:
         return torch.stack(
             [1 - maps[:, k] if kind in self._inverted else maps[:, k] for k, kind in enumerate(kinds)], 1
         )
-
-    def _start(self, settings: Sequence[Settings], colours: Tensor | None, size: tuple[int, int]) -> Sequence[Tensor]:
-        """The noise of each sample, with its colours if it keeps any."""
-        noise = [self._noise.of(each, self._channels, size[0] // 8, size[1] // 8) for each in settings]
-        if colours is None or not any(each.init_strength for each in settings):
-            return noise
-        return list(self._enter(torch.stack(noise), settings, colours))
-
-    def _enter(self, noise: Tensor, settings: Sequence[Settings], colours: Tensor | None) -> Tensor:
-        if colours is None or not any(each.init_strength for each in settings):
-            return noise
-        strength = self._strength(tuple(each.init_strength for each in settings))
-        pictures = colour.normalise(colours.to(self.device), self.dtype)
-        return self._backend.enter(self._entry, noise, pictures, strength).to(noise.dtype)
-
-    def _strength(self, numbers: tuple[float, ...]) -> Tensor:
-        """Kept on the device: to bring them there makes the host wait for it."""
-        make = functools.partial(torch.tensor, numbers, dtype=self.dtype, device=self.device)
-        return self._strengths.get(numbers, make)
 
     def _time_ids(self, height: int, width: int) -> Tensor:
         """Original size, crop, target size: all of them the picture itself."""
