@@ -225,7 +225,7 @@ class SDXSPipeline:
         # 2. What each sample's settings stand for: embeddings, noise, strengths.
         constants = [self._constants_of(each, (height, width)) for each in settings]
         if noise is None:
-            start = torch.stack(list(self._start.of(settings, colours, (height, width), self._backend)))
+            start = torch.stack(list(self.start(settings, colours, (height, width))))
         else:
             start = self._start.entered(noise.to(self.device, self.dtype), settings, colours, self._backend)
 
@@ -252,7 +252,7 @@ class SDXSPipeline:
         self._use_lora(settings[0])
         frames = FrameInputs(
             maps=maps,
-            noise=self._start.of(settings, colours, (height, width), self._backend),
+            noise=self.start(settings, colours, (height, width)),
             constants=[self._constants_of(each, (height, width)) for each in settings],
             scales=[each.scales for each in settings],
             inverted=[tuple(kind in self._inverted for kind in each.kinds) for each in settings],
@@ -283,6 +283,10 @@ class SDXSPipeline:
         return torch.stack(
             [1 - maps[:, k] if kind in self._inverted else maps[:, k] for k, kind in enumerate(kinds)], 1
         )
+
+    def start(self, settings: Sequence[Settings], colours: Tensor | None, size: tuple[int, int]) -> Sequence[Tensor]:
+        """x_T of each sample, C×H/8×W/8, with the camera's colours where it keeps any. ``size``: (height, width)."""
+        return self._start.of(settings, colours, size, self._backend)
 
     def _time_ids(self, height: int, width: int) -> Tensor:
         """Original size, crop, target size: all of them the picture itself."""

@@ -57,7 +57,7 @@ def calibration(pipeline: Any, folded: Folded, *, count: int = COUNT, seed: int 
         embedding: Embedding = pipeline._encode_prompt.of(settings)
         constants = folded.constants(embedding, pipeline._time_ids(*pipeline.size) if pipeline._is_xl else None)
         settings = settings.replace(init_strength=_COLOURS[index % len(_COLOURS)])
-        (noise,) = pipeline._start([settings], _small(picture), pipeline.size)
+        (noise,) = pipeline.start([settings], _small(picture), pipeline.size)
         assert constants.temb is not None
         rows = {"noise": noise, "embeddings": constants.embeddings, "temb": constants.temb}
         inputs = {name: row[None].float().numpy() for name, row in rows.items()}

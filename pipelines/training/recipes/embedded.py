@@ -118,7 +118,7 @@ RECIPE = Recipe(
             ),
             PairPart(
                 name="more",
-                plan=Plan(steps=2000, learning_rate=1e-3, batch=32, warmup=50, ema=0.998, sample_every=500),
+                plan=Plan(steps=1300, learning_rate=1e-3, batch=32, warmup=50, ema=0.998, sample_every=500),
                 method=_LATENTS,
                 crop=16,
             ),
