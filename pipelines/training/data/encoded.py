@@ -78,13 +78,29 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.prompts)
 
-    def at(self, position: int, *, seed: int, crop: int = 0, pictures: bool = False) -> dict[str, Any]:
+    def at(
+        self, position: int, *, seed: int, crop: int = 0, depths: float = 0.0, pictures: bool = False
+    ) -> dict[str, Any]:
         """The sample at a position of an endless mixed order, a square of ``crop`` latents (0: all of it).
 
-        ``pictures``: with the ``picture``, 3×H×W in [−1, 1].
+        ``depths``: the share of samples, beside those that come up, whose map is a depth. ``pictures``: with the
+        ``picture``, 3×H×W in [−1, 1].
         """
         rng = np.random.default_rng((seed, position))
-        return self._sample(index_at(position, len(self), seed), rng, crop, pictures)
+        index = index_at(position, len(self), seed)
+        if depths and rng.random() < depths:
+            index = self._next_depth(index)
+        return self._sample(index, rng, crop, pictures)
+
+    def _next_depth(self, index: int) -> int:
+        """The first from ``index`` on, pair by pair, whose map is a depth; the same one where there are none."""
+        others = ((index + step) % len(self) for step in range(0, len(self), 2))
+        return next((at for at in others if self._is_depth(at)), index)
+
+    def _is_depth(self, index: int) -> bool:
+        """Depths are greys, and lines hardly."""
+        drawn = self._read("maps", index)
+        return bool(((drawn > 0) & (drawn < 255)).float().mean() > 0.3)
 
     def latents(self, index: int) -> Tensor:
         """C×h×w."""

@@ -129,8 +129,15 @@ RECIPE = Recipe(
                 crop=16,
             ),
             PairPart(
+                name="depths",
+                plan=Plan(steps=380, learning_rate=8e-4, batch=32, warmup=20, ema=0.99, sample_every=190),
+                method=_PIXELS,
+                crop=16,
+                depths=0.5,
+            ),
+            PairPart(
                 name="whole",
-                plan=Plan(steps=400, learning_rate=4e-4, batch=16, warmup=20, ema=0.99, sample_every=100),
+                plan=Plan(steps=220, learning_rate=4e-4, batch=16, warmup=20, ema=0.99, sample_every=100),
                 method=_PIXELS,
             ),
         ),

@@ -31,12 +31,16 @@ SHOWN, HELD_OUT, LOOKED_AT = 8, 64, 8
 
 @dataclass(frozen=True, kw_only=True)
 class PairPart:
-    """A phase of U-Net and ControlNet at once, by ``method``, in squares of ``crop`` latents (0: whole pictures)."""
+    """A phase of U-Net and ControlNet at once, by ``method``, in squares of ``crop`` latents (0: whole pictures).
+
+    ``depths``: the share of samples, beside those that come up, whose map is a depth.
+    """
 
     name: str
     plan: Plan
     method: Distilling
     crop: int = 0
+    depths: float = 0.0
 
 
 class OneStepTogetherPhase:
@@ -64,7 +68,8 @@ class OneStepTogetherPhase:
 
     def fetch(self, position: int) -> Mapping[str, Any]:
         part = self._part
-        return self._train.at(position, seed=self.plan.seed, crop=part.crop, pictures=part.method.pixels > 0)
+        pictures = part.method.pixels > 0
+        return self._train.at(position, seed=self.plan.seed, crop=part.crop, depths=part.depths, pictures=pictures)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

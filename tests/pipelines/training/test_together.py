@@ -230,6 +230,15 @@ def test_a_mixed_sample_was_drawn_on_its_way_to_its_neighbour(encoded: tuple[Enc
         assert (pictures[0] - pictures[1]).abs().mean() < 30
 
 
+def test_more_depths_come_where_they_are_asked_for(encoded: tuple[Encoded, Encoded]) -> None:
+    def share(depths: float) -> float:
+        maps = [train.at(position, seed=2, depths=depths)["map"] for position in range(30)]
+        return float(np.mean([len(drawn.unique()) > 40 for drawn in maps]))
+
+    train, _ = encoded
+    assert 0 < share(0.0) < 0.4 < share(0.6) < share(1.0) == 1
+
+
 def test_a_square_is_cut_at_the_same_place_from_all(encoded: tuple[Encoded, Encoded]) -> None:
     train, _ = encoded
     seen = train.at(7, seed=1, crop=8)
