@@ -92,6 +92,7 @@ async def test_about_says_what_runs(make_hub: MakeHub) -> None:
         "dtype": "fp32",
         "controls": ["canny"],
         "loras": [],
+        "subjects": [],
         "styles": [{"name": "Ink", "prompt": "ink"}],
     }
 
