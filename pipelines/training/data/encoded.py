@@ -65,7 +65,7 @@ class EncodedPlan:
 
     count: int
     held_out: int
-    mixed: float = 0.15
+    mixed: float = 0.2
     least_kept: float = 0.3
 
 

@@ -119,10 +119,10 @@ def flat(scene: Scene, red: float, green: float, blue: float) -> Image:
     return np.broadcast_to(np.array([red, green, blue], np.float32), (scene.height, scene.width, 3)).copy()
 
 
-def shifted(plane: Plane, right: int, down: int) -> Plane:
-    """The plane moved by whole pixels, zeros flowing in."""
+def shifted(picture: NDArray[np.float32], right: float, down: float) -> NDArray[np.float32]:
+    """A plane or an image moved by so many pixels, zeros flowing in."""
     move = np.array([[1, 0, right], [0, 1, down]], np.float32)
-    return cv2.warpAffine(plane, move, (plane.shape[1], plane.shape[0]))
+    return np.asarray(cv2.warpAffine(picture, move, (picture.shape[1], picture.shape[0])), np.float32)
 
 
 def blurred(picture: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:

@@ -61,7 +61,8 @@ def neon(scene: Scene) -> Layers:
     colour = rainbow(_hue(scene, 0.72 - 0.21 * level + 0.08 * rising))
     light = 2.2 * scene.glow(2.2) + 2.0 * scene.glow(7) + 1.4 * scene.glow(18)
     wall = flat(scene, 0.030, 0.014, 0.070) + colour * (1 - np.exp(-0.80 * light))[..., None]
-    return Layers(ground=wall, ink=np.float32(0.66) + np.float32(0.34) * colour, cover=scene.line(1.9))
+    heart = flat(scene, 0.66, 0.66, 0.66) + np.float32(0.34) * colour
+    return Layers(ground=wall, ink=heart, cover=scene.line(1.9))
 
 
 def gold(scene: Scene) -> Layers:

@@ -103,16 +103,13 @@ def test_strength_that_brings_the_lines_in_evenly_and_strength_that_jumps() -> N
 
 def test_lines_that_cancel_between_two_styles_are_found_and_the_pair_is_named() -> None:
     def meeting(picture: Picture, settings: Settings) -> Picture:
-        assert settings.blend == 0.5
-        lines = np.repeat(edges_of(picture)[..., None], 3, 2)
-        return np.full_like(lines, 128) if {settings.prompt, settings.prompt_b} == {"a", "c"} else lines
+        lines, gone = np.repeat(edges_of(picture)[..., None], 3, 2), settings.blend == 4 / 6
+        return np.full_like(lines, 128) if gone and {settings.prompt, settings.prompt_b} == {"a", "c"} else lines
 
     scores = blends.measure(bench(meeting, ("a", "b", "c"), count=4))
-    assert value(scores, "blend-skill", "worst: a and c") == 0
+    assert value(scores, "blend-skill", "worst: 4/6 from a to c") == 0
     both = edge_skill_of_lines(count=4)
-    assert value(scores, "blend-skill", "half-way between two styles, 3 pairs, 4 pictures") == pytest.approx(
-        2 / 3 * both
-    )
+    assert value(scores, "blend-skill", "3 pairs, 4 pictures") == pytest.approx(14 / 15 * both)
     with pytest.raises(TrainingError, match="two at least"):
         blends.measure(bench(names=("lines",)))
 

@@ -189,6 +189,13 @@ def test_lines_are_coloured_by_the_way_they_run() -> None:
 PALE = ("chalk", "blueprint", "neon", "gold")
 
 
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("tint", [None, 0.3])
+def test_both_layers_are_whole_pictures(style: str, tint: float | None) -> None:
+    layers = STYLES[style](Scene(a_drawing(), some_colours(1), tint))
+    assert layers.ground.shape == layers.ink.shape == (128, 128, 3) and layers.cover.shape == (128, 128)
+
+
 @pytest.mark.parametrize("pale", PALE)
 @pytest.mark.parametrize("dark", ["ink", "pencil", "comic", "stained glass"])
 def test_between_a_pale_and_a_dark_style_lines_never_fade(pale: str, dark: str) -> None:
