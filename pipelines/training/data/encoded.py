@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -79,28 +79,40 @@ class Encoded:
         return len(self.prompts)
 
     def at(
-        self, position: int, *, seed: int, crop: int = 0, depths: float = 0.0, pictures: bool = False
+        self,
+        position: int,
+        *,
+        seed: int,
+        crop: int = 0,
+        depths: float = 0.0,
+        between: float = 0.0,
+        pictures: bool = False,
     ) -> dict[str, Any]:
         """The sample at a position of an endless mixed order, a square of ``crop`` latents (0: all of it).
 
-        ``depths``: the share of samples, beside those that come up, whose map is a depth. ``pictures``: with the
-        ``picture``, 3×H×W in [−1, 1].
+        ``depths``: the share of samples, beside those that come up, whose map is a depth; ``between``: of those between
+        two styles. ``pictures``: with the ``picture``, 3×H×W in [−1, 1].
         """
         rng = np.random.default_rng((seed, position))
         index = index_at(position, len(self), seed)
         if depths and rng.random() < depths:
-            index = self._next_depth(index)
+            index = self._next(index, 2, self._is_depth)
+        elif between and rng.random() < between:
+            index = self._next(index, 1, self._is_between)
         return self._sample(index, rng, crop, pictures)
 
-    def _next_depth(self, index: int) -> int:
-        """The first from ``index`` on, pair by pair, whose map is a depth; the same one where there are none."""
-        others = ((index + step) % len(self) for step in range(0, len(self), 2))
-        return next((at for at in others if self._is_depth(at)), index)
+    def _next(self, index: int, step: int, fits: Callable[[int], bool]) -> int:
+        """The first from ``index`` on, ``step`` by step, that fits; the same one where none does."""
+        others = ((index + away) % len(self) for away in range(0, len(self), step))
+        return next((at for at in others if fits(at)), index)
 
     def _is_depth(self, index: int) -> bool:
         """Depths are greys, and lines hardly."""
         drawn = self._read("maps", index)
         return bool(((drawn > 0) & (drawn < 255)).float().mean() > 0.3)
+
+    def _is_between(self, index: int) -> bool:
+        return bool(self._read("blends", index))
 
     def latents(self, index: int) -> Tensor:
         """C×h×w."""

@@ -1,8 +1,9 @@
 """A drawing in two layers, ground and lines, and what lies between two drawings of one scene.
 
 The mean of a pale line on a dark ground and of a dark line on a pale ground is grey on grey: nothing is left of either.
-So between such styles both draw, a little apart, like a relief that is lit from one side: light and shadow of one edge.
-Neither fades before the other is there, and the edge lies between them, where it was.
+So between such styles both draw: a pale line within a dark one that is wider and deeper than its style's. From the dark
+style on, lines widen first and then open, all at once: a line that is half open is grey, and what learns to draw it
+slowly draws it grey on much of the way.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.training.drawn.colouring import lightness
-from pipelines.training.drawn.scene import Image, Plane, mix, shifted, step
+from pipelines.training.drawn.scene import Image, Plane, blurred, mix, step
 
-_APART = (1.0, 0.7)  # pixels to the right and down that each line is moved by, half-way; further, an edge becomes two
-_DEEPER = 0.6  # how much darker a dark line's ink is on the way: its ground is, too
+_RIM = 1.0  # σ, in pixels, of what a dark line is widened by
+_DEEPER = 0.5  # how much darker its ink is: the ground is, too
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,15 +45,11 @@ def between(one: Layers, other: Layers, share: float) -> Image:
         return mix(one.picture, other.picture, share)
     ground = mix(one.ground, other.ground, share)
     (pale, dark), seen = ((one, other), 1 - share) if one.contrast > 0 else ((other, one), share)
-    deep = dark.ink * np.float32(1 - _DEEPER * _risen(seen, 0, 0.15))
-    shaded = _drawn(ground, deep, dark.cover * np.float32(_risen(1 - seen, 0.15, 0.5)), _risen(seen, 0, 0.3))
-    lit = _drawn(shaded, pale.ink, pale.cover * np.float32(_risen(seen, 0.15, 0.5)), -_risen(1 - seen, 0, 0.3))
-    return np.clip(lit, 0, 1).astype(np.float32)
-
-
-def _drawn(under: Image, ink: Image, cover: Plane, apart: float) -> Image:
-    right, down = (apart * each for each in _APART)
-    return mix(under, shifted(ink, right, down), shifted(cover, right, down))
+    wide, heart, there = _risen(seen, 0.0, 0.25), _risen(seen, 0.22, 0.30), _risen(1 - seen, 0.0, 0.5)
+    rim = np.maximum(dark.cover, step(blurred(dark.cover, _RIM), 0.12, 0.36) * wide)
+    deep = dark.ink * np.float32(1 - _DEEPER * _risen(seen, 0.0, 0.2))
+    outlined = mix(ground, deep, rim * there)
+    return np.clip(mix(outlined, pale.ink, pale.cover * heart), 0, 1).astype(np.float32)
 
 
 def _risen(share: float, low: float, high: float) -> float:

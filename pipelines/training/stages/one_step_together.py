@@ -33,7 +33,8 @@ SHOWN, HELD_OUT, LOOKED_AT = 8, 64, 8
 class PairPart:
     """A phase of U-Net and ControlNet at once, by ``method``, in squares of ``crop`` latents (0: whole pictures).
 
-    ``depths``: the share of samples, beside those that come up, whose map is a depth.
+    ``depths``: the share of samples, beside those that come up, whose map is a depth; ``between``: of those that lie
+    between two styles.
     """
 
     name: str
@@ -41,6 +42,7 @@ class PairPart:
     method: Distilling
     crop: int = 0
     depths: float = 0.0
+    between: float = 0.0
 
 
 class OneStepTogetherPhase:
@@ -68,8 +70,14 @@ class OneStepTogetherPhase:
 
     def fetch(self, position: int) -> Mapping[str, Any]:
         part = self._part
-        pictures = part.method.pixels > 0
-        return self._train.at(position, seed=self.plan.seed, crop=part.crop, depths=part.depths, pictures=pictures)
+        return self._train.at(
+            position,
+            seed=self.plan.seed,
+            crop=part.crop,
+            depths=part.depths,
+            between=part.between,
+            pictures=part.method.pixels > 0,
+        )
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

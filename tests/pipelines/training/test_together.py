@@ -239,6 +239,15 @@ def test_more_depths_come_where_they_are_asked_for(encoded: tuple[Encoded, Encod
     assert 0 < share(0.0) < 0.4 < share(0.6) < share(1.0) == 1
 
 
+def test_more_between_two_styles_come_where_they_are_asked_for(encoded: tuple[Encoded, Encoded]) -> None:
+    train, _ = encoded
+    shares = [
+        np.mean([bool(train.at(position, seed=2, between=between)["prompt_b"]) for position in range(30)])
+        for between in (0.0, 0.6, 1.0)
+    ]
+    assert 0 < shares[0] < shares[1] < shares[2] == 1
+
+
 def test_a_square_is_cut_at_the_same_place_from_all(encoded: tuple[Encoded, Encoded]) -> None:
     train, _ = encoded
     seen = train.at(7, seed=1, crop=8)

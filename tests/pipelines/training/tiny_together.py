@@ -83,7 +83,7 @@ def tiny_together(world: Path) -> Recipe:
         one_step=OneStepPlan(
             together=(
                 PairPart(name="small", plan=plan, crop=8, method=Distilling(warmup=0.5, fresh=0.0, regression=1.0)),
-                PairPart(name="whole", plan=_plan(2), method=painted, depths=0.5),
+                PairPart(name="whole", plan=_plan(2), method=painted, depths=0.5, between=0.5),
             )
         ),
         controlnet=ControlNetPlan(
