@@ -193,7 +193,8 @@ PALE = ("chalk", "blueprint", "neon", "gold")
 @pytest.mark.parametrize("tint", [None, 0.3])
 def test_both_layers_are_whole_pictures(style: str, tint: float | None) -> None:
     layers = STYLES[style](Scene(a_drawing(), some_colours(1), tint))
-    assert layers.ground.shape == layers.ink.shape == (128, 128, 3) and layers.cover.shape == (128, 128)
+    assert layers.ground.shape == layers.ink.shape == (128, 128, 3)
+    assert layers.cover.shape == (128, 128)
 
 
 @pytest.mark.parametrize("pale", PALE)
