@@ -242,7 +242,7 @@ def test_more_depths_come_where_they_are_asked_for(encoded: tuple[Encoded, Encod
 def test_more_between_two_styles_come_where_they_are_asked_for(encoded: tuple[Encoded, Encoded]) -> None:
     train, _ = encoded
     shares = [
-        np.mean([bool(train.at(position, seed=2, between=between)["prompt_b"]) for position in range(30)])
+        np.mean([float(train.at(position, seed=2, between=between)["blend"]) > 0 for position in range(30)])
         for between in (0.0, 0.6, 1.0)
     ]
     assert 0 < shares[0] < shares[1] < shares[2] == 1
