@@ -1,9 +1,9 @@
 """A drawing in two layers, ground and lines, and what lies between two drawings of one scene.
 
 The mean of a pale line on a dark ground and of a dark line on a pale ground is grey on grey: nothing is left of either.
-So between such styles both draw: a pale line within a dark one that is wider and deeper than its style's. From the dark
-style on, lines widen first and then open, all at once: a line that is half open is grey, and what learns to draw it
-slowly draws it grey on much of the way.
+So such styles share the picture out: dark lines come where it is light, pale ones stay longest where it is dark, and
+where they meet both draw, a pale line within a dark one that is wider and deeper than its style's. A line that is half
+open is grey, but at no time more than a few of them are.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import numpy as np
 from pipelines.training.drawn.colouring import lightness
 from pipelines.training.drawn.scene import Image, Plane, blurred, mix, step
 
+_NIGHT, _DAY = 0.2, 0.8  # how light the darkest places are, and the lightest, of most pictures
+_DUSK = 0.7  # of that, what lies between all pale and all dark
+_SOFT = 9.0  # σ, in pixels, of what is told apart: a seed's colours are no finer
 _RIM = 1.0  # σ, in pixels, of what a dark line is widened by
 _DEEPER = 0.5  # how much darker its ink is: the ground is, too
 
@@ -34,23 +37,27 @@ class Layers:
 
     @property
     def contrast(self) -> float:
-        """How much lighter the lines are than the ground under them, −1..1; 0 where there are none."""
-        apart = (lightness(self.ink) - lightness(self.ground)) * self.cover
-        return float(apart.sum() / max(float(self.cover.sum()), 1e-6))
+        """How much lighter the lines are than the ground under them, −1..1; where there are none, than all of it."""
+        weight = self.cover + np.float32(1e-3)
+        return float(((lightness(self.ink) - lightness(self.ground)) * weight).sum() / weight.sum())
 
 
-def between(one: Layers, other: Layers, share: float) -> Image:
-    """``share`` (0..1) of the way from one picture to the other, H×W×3 in [0, 1]."""
+def between(one: Layers, other: Layers, share: float, colours: Image) -> Image:
+    """``share`` (0..1) of the way from one picture to the other, H×W×3 in [0, 1]; ``colours``: the scene's."""
     if one.contrast * other.contrast >= 0:
         return mix(one.picture, other.picture, share)
-    ground = mix(one.ground, other.ground, share)
-    (pale, dark), seen = ((one, other), 1 - share) if one.contrast > 0 else ((other, one), share)
-    wide, heart, there = _risen(seen, 0.0, 0.25), _risen(seen, 0.22, 0.30), _risen(1 - seen, 0.0, 0.5)
+    (pale, dark), way = ((one, other), share) if one.contrast > 0 else ((other, one), 1 - share)
+    come = _come(way, colours)
+    ground, seen = mix(pale.ground, dark.ground, come), 1 - come
+    wide, heart, there = step(seen, 0.0, 0.4), step(seen, 0.40, 0.50), step(come, 0.0, 0.5)
     rim = np.maximum(dark.cover, step(blurred(dark.cover, _RIM), 0.12, 0.36) * wide)
-    deep = dark.ink * np.float32(1 - _DEEPER * _risen(seen, 0.0, 0.2))
+    deep = dark.ink * (1 - _DEEPER * step(seen, 0.0, 0.35))[..., None]
     outlined = mix(ground, deep, rim * there)
     return np.clip(mix(outlined, pale.ink, pale.cover * heart), 0, 1).astype(np.float32)
 
 
-def _risen(share: float, low: float, high: float) -> float:
-    return float(step(np.asarray(share, np.float32), low, high))
+def _come(way: float, colours: Image) -> Plane:
+    """How much the dark style has come to each place, ``way`` (0..1) of the way to it: nothing at 0, all at 1, and
+    on the way more where it is light."""
+    light = np.clip((blurred(lightness(colours), _SOFT) - _NIGHT) / (_DAY - _NIGHT), 0, 1)
+    return np.clip((light - 1 + np.float32(way * (1 + _DUSK))) / _DUSK, 0, 1)

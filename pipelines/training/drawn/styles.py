@@ -41,4 +41,4 @@ def draw_between(scenes: tuple[Scene, Scene], styles: tuple[str, str], share: fl
     The scenes differ in their tint only. Raises KeyError as ``draw`` does.
     """
     one, other = (STYLES[style](scene) for scene, style in zip(scenes, styles, strict=True))
-    return between(one, other, share)
+    return between(one, other, share, scenes[0].colours)

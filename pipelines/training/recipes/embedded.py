@@ -134,7 +134,7 @@ RECIPE = Recipe(
             ),
             PairPart(
                 name="between",
-                plan=Plan(steps=450, learning_rate=8e-4, batch=32, warmup=20, ema=0.99, sample_every=225),
+                plan=Plan(steps=900, learning_rate=8e-4, batch=32, warmup=20, ema=0.995, sample_every=300),
                 method=_PIXELS,
                 crop=16,
                 depths=0.1,

@@ -214,6 +214,20 @@ def test_between_a_pale_and_a_dark_style_lines_never_fade(pale: str, dark: str) 
     assert between > min(spread((1 - share) * ends[0] + share * ends[1]) for share in shares)
 
 
+@pytest.mark.parametrize(("pale", "dark"), [("neon", "comic"), ("gold", "ink"), ("chalk", "watercolour")])
+def test_half_way_it_is_the_pale_style_where_it_is_dark_and_the_dark_one_where_it_is_light(
+    pale: str, dark: str
+) -> None:
+    """So each is there whole, not the grey between them; which of the two is asked for first makes no difference."""
+    shades = np.broadcast_to(np.linspace(0, 1, 128, dtype=np.float32)[:, None, None], (128, 128, 3))
+    scene = Scene(a_drawing(), 0.9 * shades + 0.1 * some_colours(1))
+    halfway = draw_between((scene, scene), (pale, dark), 0.5)
+    for rows, near, far in ((slice(0, 20), pale, dark), (slice(-20, None), dark, pale)):
+        off, beyond = (np.abs(halfway - draw(scene, style))[rows].mean() for style in (near, far))
+        assert off < 0.01 < 0.2 < beyond
+    np.testing.assert_array_equal(halfway, draw_between((scene, scene), (dark, pale), 0.5))
+
+
 def test_a_way_between_two_styles_begins_and_ends_in_them_without_a_leap() -> None:
     scene = Scene(a_drawing(), some_colours(1))
     for one, other in (("neon", "comic"), ("ink", "gold"), ("oil", "comic"), ("chalk", "neon")):
