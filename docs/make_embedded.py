@@ -123,14 +123,19 @@ def words(model: Model, subjects: Sequence[str], side: int = 200) -> Picture:
     return grid([tiles[start : start + 8] for start in range(0, len(tiles), 8)])
 
 
-def blend(painter: Painter, styles: Sequence[str], side: int = 200) -> Picture:
-    """Seven steps along one setting each: from the first of each two ``styles`` to the second, then others."""
+def blend(painter: Painter, styles: Sequence[str], side: int = 180) -> Picture:
+    """Seven steps along one setting each: from the first of each two ``styles`` to the second, without the photograph's
+    colours and with as much of them as a session begins with, then others."""
     shares = [step / (STEPS - 1) for step in range(STEPS)]
     photograph = photographs(painter)["coffee"]
     ways = {}
     for pair in zip(styles[::2], styles[1::2], strict=True):
         one, other = (prompt_of(painter, style) for style in pair)
-        ways[" to ".join(pair)] = [settings(painter, one, prompt_b=other, blend=share) for share in shares]
+        for colours in (0.0, painter.init_strength):
+            name = " to ".join(pair) + (f", colours {colours:g}" if colours else "")
+            ways[name] = [
+                settings(painter, one, prompt_b=other, blend=share, init_strength=colours) for share in shares
+            ]
     other = prompt_of(painter, styles[1])
     axes = {
         **ways,
@@ -142,7 +147,8 @@ def blend(painter: Painter, styles: Sequence[str], side: int = 200) -> Picture:
     for name, asked in axes.items():
         numbers = [str(step) for step in range(STEPS)] if name == "seed" else [f"{share:.2f}" for share in shares]
         painted = painter.paint([photograph] * STEPS, asked)
-        rows.append([tile(each, side, f"{name}: {text}") for each, text in zip(painted, numbers, strict=True)])
+        pairs = zip(painted, [name, *numbers[1:]], strict=True)
+        rows.append([tile(each, side, label) for each, label in pairs])
     return grid(rows)
 
 
@@ -214,7 +220,7 @@ def main(
     init_strength: Annotated[float, typer.Option(help="How much of the photographs' colours the sheet lets in.")] = 0.7,
     clip: Annotated[str, typer.Option(help="A film, instead of a photograph moved about.")] = "",
     film_styles: Names = "Comic,Stained glass",
-    blend_styles: Names = "Neon,Comic,Ink,Gold,Chalk,Watercolour",
+    blend_styles: Names = "Neon,Comic,Ink,Gold,Chalk,Oil",
     depth_styles: Annotated[
         str, typer.Option(help="Styles by name, with commas.")
     ] = "Ink,Neon,Blueprint,Comic,3-D toy",

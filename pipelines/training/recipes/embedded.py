@@ -80,7 +80,7 @@ _TEACHER = TeacherPlan(
 
 RECIPE = Recipe(
     name="embedded",
-    about="The model that ships (256×256, canny, sketch, depth; 12 styles), of free pictures: 2.3 hours on two cores.",
+    about="The model that ships (256×256, canny, sketch, depth; 12 styles), of free pictures: 2.5 hours on two cores.",
     size=(256, 256),
     data="drawn",
     teacher_plan=_TEACHER,
