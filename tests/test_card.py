@@ -48,10 +48,8 @@ def test_every_block_is_filled_with_what_was_measured(report: dict[str, Any], tm
     skill = next(each for each in report["scores"] if each["metric"] == "edge-skill" and not each["part"])["value"]
     assert f"| edge skill, mean over styles, strength 0.8 | 0.45 | 0.6 | {skill:.2f} | {skill:.2f} |" in made
     assert f"| edge skill | {skill:.2f} | {skill:.2f} | 100 % |" in made
-    halfway = next(each for each in report["scores"] if (each["metric"], each["part"]) == ("blend-skill", "worst"))[
-        "value"
-    ]
-    assert f"| the same, half-way between the two that keep it least |  |  | {halfway:.2f} |  |" in made
+    worst = next(each for each in report["scores"] if (each["metric"], each["part"]) == ("blend-skill", "worst"))
+    assert f"| the same, where on the way between two it is kept least |  |  | {worst['value']:.2f} |  |" in made
     assert made.count("| lines |") == made.count("| negative |") == 1
     assert "`sdxs-live eval filters`" in made
 
