@@ -3,7 +3,7 @@
 The mean of a pale line on a dark ground and of a dark line on a pale ground is grey on grey: nothing is left of either.
 So such styles share the picture out: dark lines come where it is light, pale ones stay longest where it is dark, and
 where they meet both draw, a pale line within a dark one that is wider and deeper than its style's. A line that is half
-open is grey, but at no time more than a few of them are.
+open is grey, but seldom are many of them at once: only where all is equally light.
 """
 
 from __future__ import annotations
